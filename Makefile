@@ -1,0 +1,57 @@
+# Five verbs anyone can guess. Each sets up what it needs: nothing has to be installed first but Python 3.11+ and make.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+BASE := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+
+.PHONY: help install demo check test test-all bench browse clean
+
+help:
+	@echo "make demo      set up, run the words pipeline on built-in text, show scores and where to look"
+	@echo "make test      set up, lint, type-check and run the whole test suite"
+	@echo "make check     lint and type-check only"
+	@echo "make bench     benchmarks/pipeline.py"
+	@echo "make browse    the model registry as a web page on 127.0.0.1:5000"
+	@echo "make clean     remove .vecmill (artifacts and registry) and .venv"
+
+install: $(BASE)
+
+$(BASE): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "vecmill needs Python 3.11 or newer; found $$($(PYTHON) --version 2>&1). Set PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (a few minutes the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(DEV): $(BASE)
+	@echo "Adding what tests and checks need ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(BASE)
+	@$(BIN)/vecmill run words
+	@echo
+	@echo "Run it again: every stage is cached. What would change what?   $(BIN)/vecmill explain words --set train.epochs=30"
+	@echo "Browse the registry:                                          make browse"
+
+check: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/pytest -n 2 --dist loadscope
+
+test-all: test bench
+
+bench: $(DEV)
+	$(BIN)/python benchmarks/pipeline.py
+
+browse: $(BASE)
+	@$(BIN)/vecmill browse
+
+clean:
+	rm -rf .vecmill $(VENV)
