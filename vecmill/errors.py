@@ -1,0 +1,100 @@
+"""What vecmill refuses, as a small tree of exceptions.
+
+    VecmillError                exit code 1: something broke (a fault)
+    ├── StoreError              an artifact cannot be read, written or trusted
+    │   └── StorageFull         the disk (or quota) ran out while writing
+    ├── RegistryError           the model registry did not answer, or refused
+    ├── TrainingDiverged        the loss or a vector became NaN or infinite
+    └── UserError               exit code 2: the input or the configuration needs a change
+        ├── ConfigError         a key, value or name in the configuration
+        ├── SourceError         a source of text: missing, unreadable, empty, malformed
+        ├── ContractViolation   too many rows break their data contract
+        ├── VocabularyError     nothing (or nothing usable) is left to train on
+        ├── FormatError         a file of vectors or ratings is not what it claims to be
+        └── CredentialsError    a remote store refused us, or had nothing to identify us by
+
+Every message has three parts: what was found and where, what was expected, what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class VecmillError(Exception):
+    """A fault with a message made for the person who has to act on it.
+
+    Parameters
+    ----------
+    found : what was found, with its name, value and place
+    expected : what should have been there; may be empty where ``found`` says it already
+    todo : the next thing to do, as an instruction
+    """
+
+    exit_code = 1
+
+    def __init__(self, found: str, *, expected: str = "", todo: str = "") -> None:
+        self.found = found
+        self.expected = expected
+        self.todo = todo
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [self.found.rstrip(".")]
+        if self.expected:
+            parts.append(f"Expected: {self.expected.rstrip('.')}")
+        if self.todo:
+            parts.append(f"What to do: {self.todo.rstrip('.')}")
+        return ". ".join(parts) + "."
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process borders (worker pools); keyword-only arguments need this help.
+        return _rebuild, (type(self), self.found, self.expected, self.todo)
+
+
+def _rebuild(kind: type[VecmillError], found: str, expected: str, todo: str) -> VecmillError:
+    return kind(found, expected=expected, todo=todo)
+
+
+class StoreError(VecmillError):
+    """An artifact cannot be read, written or trusted."""
+
+
+class StorageFull(StoreError):
+    """The disk, or a quota on it, ran out while an artifact was being written."""
+
+
+class RegistryError(VecmillError):
+    """The model registry did not answer, or refused what was asked of it."""
+
+
+class TrainingDiverged(VecmillError):
+    """The loss or a vector became NaN or infinite."""
+
+
+class UserError(VecmillError):
+    """The input or the configuration needs a change; running again as it is would fail again."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A key, value or name in the configuration is not one that vecmill knows or can use."""
+
+
+class SourceError(UserError):
+    """A source of text is missing, unreadable, empty or malformed."""
+
+
+class ContractViolation(UserError):
+    """More rows break their data contract than the configuration tolerates."""
+
+
+class VocabularyError(UserError):
+    """Nothing, or nothing usable, is left to train on."""
+
+
+class FormatError(UserError):
+    """A file of vectors, ratings or tokens is not what it claims to be."""
+
+
+class CredentialsError(UserError):
+    """A remote store refused us, or there was nothing to identify us by."""
