@@ -1,0 +1,146 @@
+"""Planning: what would run, and which of config, code, input, version or file is the cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reference import toy_stages
+from reference.toy_stages import DoubledConfig, NumbersConfig, ToyConfig
+from vecmill.store import plan as plan_module
+from vecmill.store.artifact_store import ArtifactStore, StoreConfig
+from vecmill.store.execute import StageOutcome
+from vecmill.store.gc import collect, find_garbage
+from vecmill.store.plan import make_plan
+from vecmill.store.runs import latest_keys, run_records, start_run
+
+Runner = Callable[..., dict[str, StageOutcome]]
+
+
+def causes(config: ToyConfig, refresh: tuple[str, ...] = ()) -> dict[str, list[str]]:
+    store = ArtifactStore(config.store)
+    toy = toy_stages.pipeline()
+    plan = make_plan(toy, config, store, refresh=refresh, earlier=latest_keys(store, toy.name))
+    return {each.stage.name: each.causes for each in plan}
+
+
+def test_an_empty_store(store_config: StoreConfig, toy_code: dict[str, str]) -> None:
+    found = causes(ToyConfig(store=store_config))
+    assert found == {name: ["never built in this store"] for name in ("numbers", "doubled", "total")}
+
+
+def test_nothing_to_do(store_config: StoreConfig, run_toy: Runner) -> None:
+    config = ToyConfig(store=store_config)
+    run_toy(config)
+    assert causes(config) == {"numbers": [], "doubled": [], "total": []}
+
+
+def test_planning_agrees_with_running(store_config: StoreConfig, run_toy: Runner) -> None:
+    config = ToyConfig(store=store_config)
+    run_toy(config)
+    changed = config.model_copy(update={"doubled": DoubledConfig(factor=5)})
+    planned = [name for name, why in causes(changed).items() if why]
+    assert planned == [name for name, outcome in run_toy(changed).items() if not outcome.cached]
+
+
+def test_config_and_its_consequence(store_config: StoreConfig, run_toy: Runner) -> None:
+    config = ToyConfig(store=store_config)
+    run_toy(config)
+    found = causes(config.model_copy(update={"doubled": DoubledConfig(factor=5)}))
+    assert found == {
+        "numbers": [],
+        "doubled": ["config: doubled.factor: 2 → 5"],
+        "total": ["input: doubled will be another one"],
+    }
+
+
+def test_code(store_config: StoreConfig, run_toy: Runner, toy_code: dict[str, str]) -> None:
+    config = ToyConfig(store=store_config)
+    run_toy(config)
+    toy_code["total"] = "edited"
+    assert causes(config) == {"numbers": [], "doubled": [], "total": ["code: reference.toy_stages:total"]}
+
+
+def test_version(store_config: StoreConfig, run_toy: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ToyConfig(store=store_config)
+    run_toy(config)
+    installed = plan_module.metadata.version("numpy")
+    monkeypatch.setattr(plan_module.metadata, "version", lambda name: "99.0")
+    assert causes(config)["doubled"] == [f"version: numpy: '{installed}' → '99.0'"]
+
+
+def test_seed(store_config: StoreConfig, run_toy: Runner) -> None:
+    config = ToyConfig(store=store_config)
+    run_toy(config)
+    found = causes(config.model_copy(update={"seed": 11}))
+    assert found == {"numbers": [], "doubled": [], "total": ["seed: 7 → 11"]}
+
+
+def test_a_changed_source(store_config: StoreConfig, run_toy: Runner, tmp_path: Path) -> None:
+    source = tmp_path / "in.txt"
+    source.write_text("1 2")
+    config = ToyConfig(store=store_config, numbers=NumbersConfig(source=str(source)))
+    run_toy(config)
+    source.write_text("1 3")
+    assert causes(config)["numbers"] == ["external: in.txt changed"]
+
+
+def test_refresh(store_config: StoreConfig, run_toy: Runner) -> None:
+    config = ToyConfig(store=store_config)
+    run_toy(config)
+    found = causes(config, refresh=("doubled",))
+    assert found["doubled"] == ["asked for with --refresh"]
+    assert found["total"] == ["input: doubled runs first; runs if that gives other content"]
+
+
+def test_a_deleted_file(store_config: StoreConfig, run_toy: Runner) -> None:
+    config = ToyConfig(store=store_config)
+    ref = run_toy(config)["doubled"].ref
+    store = ArtifactStore(store_config)
+    manifest = store.manifest(ref.stage, ref.key)
+    assert manifest is not None
+    place = "/".join(part for part in (ref.stage, ref.key, manifest.prefix, "doubled.txt") if part)
+    store.backend.remove(place)
+    assert causes(config)["doubled"] == ["artifact: doubled.txt is missing"]
+
+
+def test_no_longer_valid_outside_the_store(store_config: StoreConfig, run_toy: Runner) -> None:
+    config = ToyConfig(store=store_config)
+    run_toy(config)
+    toy = toy_stages.pipeline()
+    stages = list(toy.stages)
+    stages[2] = plan_module.Stage(
+        **{**stages[2].__dict__, "still_valid": lambda section, folder: f"{section.label} is gone: {folder.is_dir()}"}
+    )
+    plan = make_plan(plan_module.Pipeline("toy", ToyConfig, tuple(stages)), config, ArtifactStore(store_config))
+    assert plan[2].causes == ["artifact: total is gone: True"]
+
+
+def test_garbage_is_what_no_kept_model_leads_back_to(store_config: StoreConfig, run_toy: Runner) -> None:
+    config = ToyConfig(store=store_config)
+    old = run_toy(config)
+    new = run_toy(config.model_copy(update={"doubled": DoubledConfig(factor=5)}))
+    store = ArtifactStore(store_config)
+    kept_key = new["total"].ref.key
+    garbage = find_garbage(store, lambda manifest, folder: manifest.key == kept_key, root_stage="total")
+    assert {(each.stage, each.key) for each in garbage.artifacts} == {
+        ("doubled", old["doubled"].ref.key),
+        ("total", old["total"].ref.key),
+    }
+    assert garbage.n_kept == 3
+    assert garbage.n_bytes > 0
+    collect(store, garbage)
+    assert {each.key for each in store.manifests("total")} == {kept_key}
+    again = run_toy(config.model_copy(update={"doubled": DoubledConfig(factor=5)}))
+    assert all(outcome.cached for outcome in again.values())
+
+
+def test_garbage_spares_what_a_running_pipeline_has_finished(store_config: StoreConfig, run_toy: Runner) -> None:
+    outcomes = run_toy(ToyConfig(store=store_config))
+    store = ArtifactStore(store_config)
+    assert len(find_garbage(store, lambda manifest, folder: False, root_stage="total").artifacts) == 3
+    start_run(store, "toy", {name: each.ref.key for name, each in outcomes.items()})
+    assert find_garbage(store, lambda manifest, folder: False, root_stage="total").artifacts == ()
+    assert [record.status for record in run_records(store, "toy")] == ["finished", "running"]

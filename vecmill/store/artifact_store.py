@@ -1,0 +1,233 @@
+"""The artifact store: finished stages under ``<root>/<stage>/<key>/``, and the records of runs beside them."""
+
+from __future__ import annotations
+
+import errno
+import platform
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field, field_validator
+
+from vecmill.config.base import NOT_IN_KEY, Config
+from vecmill.config.secrets import check_options, holds_credentials
+from vecmill.errors import StorageFull, StoreError
+from vecmill.store.backend import Backend
+from vecmill.store.backend_local import LocalBackend
+from vecmill.store.digest import sha256_file
+from vecmill.store.manifest import MANIFEST_NAME, ArtifactRef, FileEntry, Manifest, content_digest
+from vecmill.store.memo import DigestMemo
+from vecmill.store.stage import StageReport
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class StoreConfig(Config):
+    """Where artifacts are kept. Nothing here counts towards an artifact's key: the same work may lie anywhere."""
+
+    # A refused value may be a secret: it stays out of the message.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    uri: str = Field(
+        ".vecmill/store",
+        description="Folder of the artifact store: a path, or a URL such as s3://bucket/prefix or memory://name.",
+        json_schema_extra=NOT_IN_KEY,
+    )
+    cache: str = Field(
+        ".vecmill/cache",
+        description="Local folder for copies of remote artifacts and remembered digests; may be deleted at any time.",
+        json_schema_extra=NOT_IN_KEY,
+    )
+    storage_options: dict[str, str] = Field(
+        default_factory=dict,
+        description="Options for a remote store, such as endpoint_url. Credentials belong in the environment.",
+        json_schema_extra=NOT_IN_KEY,
+    )
+
+    @field_validator("uri", "cache")
+    @classmethod
+    def _usable(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("an empty path; expected a folder or URL")
+        if holds_credentials(value):
+            raise ValueError("the URL carries credentials; remove them and set the AWS_* environment variables instead")
+        return value
+
+    @field_validator("storage_options")
+    @classmethod
+    def _options_without_secrets(cls, options: dict[str, str]) -> dict[str, str]:
+        return check_options(options)
+
+
+class ArtifactStore:
+    """Reads, checks, writes and removes artifacts.
+
+    Parameters
+    ----------
+    config : where the store is; relative paths are taken from the current folder
+
+    Raises
+    ------
+    SourceError : the URL's protocol is unknown
+    """
+
+    def __init__(self, config: StoreConfig) -> None:
+        self.config = config
+        self._memo = DigestMemo(Path(config.cache).absolute() / "digests.json")
+        self.backend = self._open(config)
+
+    def _open(self, config: StoreConfig) -> Backend:
+        if "://" not in config.uri or config.uri.startswith("file://"):
+            return LocalBackend(Path(config.uri.removeprefix("file://")).absolute(), self._memo)
+        # Late: opening a local store imports no fsspec.
+        from vecmill.store.backend_remote import RemoteBackend
+        from vecmill.store.remote import filesystem
+
+        found, root = filesystem(config.uri, config.storage_options)
+        return RemoteBackend(config.uri.rstrip("/"), found, root, Path(config.cache).absolute())
+
+    @property
+    def uri(self) -> str:
+        """Root of the store, absolute."""
+        return self.backend.uri
+
+    def file_digest(self, path: Path) -> str:
+        """sha256 of a local file, remembered for as long as the file is not touched."""
+        return self._memo.sha256(path)
+
+    def remember(self) -> None:
+        """Keep what was learnt about file digests for the next process."""
+        self._memo.save()
+
+    def manifest(self, stage: str, key: str) -> Manifest | None:
+        """The manifest of an artifact, None where there is none or none that can be read."""
+        place = f"{stage}/{key}/{MANIFEST_NAME}"
+        content = self.backend.read(place)
+        if content is None:
+            return None
+        try:
+            return Manifest.from_json(content, f"{self.uri}/{place}")
+        except StoreError:
+            return None  # what cannot be read is built again
+
+    def problem(self, manifest: Manifest) -> str | None:
+        """Why an artifact cannot be used as it lies there, None if it is whole."""
+        return self.backend.problem(manifest)
+
+    def folder(self, ref: ArtifactRef) -> Path:
+        """A local folder with the artifact's files, for reading only.
+
+        Raises
+        ------
+        StoreError : the artifact is gone, or not the one that ``ref`` names
+        """
+        manifest = self.manifest(ref.stage, ref.key)
+        if manifest is None or manifest.digest != ref.digest:
+            raise StoreError(
+                f"the artifact {ref.stage}/{ref.key} in {self.uri} is "
+                + ("gone" if manifest is None else "another one than this run started from"),
+                expected=f"content digest {ref.digest[:16]}…",
+                todo="run the pipeline again; somebody changed the store in between",
+            )
+        return self.backend.local_folder(manifest)
+
+    def manifests(self, stage: str | None = None) -> Iterator[Manifest]:
+        """Every readable manifest, of one stage or of all, by stage and key."""
+        stages = [stage] if stage else [name for name in self.backend.names("") if name != "runs"]
+        for each in stages:
+            for key in self.backend.names(each):
+                found = self.manifest(each, key)
+                if found is not None:
+                    yield found
+
+    def remove(self, stage: str, key: str) -> None:
+        """Remove an artifact, its manifest first."""
+        self.backend.remove(f"{stage}/{key}")
+
+    @contextmanager
+    def building(self, stage: str, key: str) -> Iterator[None]:
+        """Keep other processes from building the same artifact; waits for one that is at it."""
+        with self.backend.lock(f"{stage}-{key}"):
+            yield
+
+    def build(
+        self,
+        stage: str,
+        key: str,
+        parts: Mapping[str, Any],
+        inputs: Mapping[str, ArtifactRef],
+        definitions: Mapping[str, str],
+        work: Callable[[Path], StageReport],
+        *,
+        replacing: Manifest | None = None,
+    ) -> Manifest:
+        """Run ``work`` on an empty folder and publish what it leaves there.
+
+        Called inside :meth:`building`. When ``work`` fails nothing is published and the folder is removed.
+        ``replacing`` is the artifact that stands there and cannot be used.
+
+        Raises
+        ------
+        StorageFull : no room was left on the disk, or the quota was reached
+        """
+        try:
+            with self.backend.scratch(f"{stage}-{key}") as folder:
+                started = time.perf_counter()
+                report = work(folder)
+                seconds = time.perf_counter() - started
+                files = file_entries(folder, dict(report.rows))
+                manifest = Manifest(
+                    stage=stage,
+                    key=key,
+                    digest=content_digest(files),
+                    parts=parts,
+                    inputs=inputs,
+                    definitions=definitions,
+                    files=files,
+                    metrics=report.metrics,
+                    table=report.table,
+                    markdown=report.markdown,
+                    seconds=round(seconds, 3),
+                    finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                    host={
+                        "name": socket.gethostname(),
+                        "platform": platform.platform(),
+                        "python": platform.python_version(),
+                    },
+                )
+                return self.backend.publish(folder, manifest, replacing)
+        except OSError as error:
+            if error.errno in _FULL or _cut_short(error):
+                raise StorageFull(
+                    f"no room left while stage {stage} was writing below {self.uri} ({error.strerror or error})",
+                    expected="free space for the stage's output",
+                    todo="free some space (`vecmill gc --dry-run` shows what the store could give back) or set "
+                    "store.uri to another disk, then run again: finished stages are kept",
+                ) from error
+            if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}:
+                raise StoreError(
+                    f"stage {stage} may not write below {self.uri} ({error.strerror}: {error.filename})",
+                    expected="a folder that this user may write",
+                    todo="change the permissions, or set store.uri to a folder of your own",
+                ) from error
+            raise
+
+
+def _cut_short(error: OSError) -> bool:
+    """Whether this is NumPy's way of saying that the disk is full: no errno, "100 requested and 50 written"."""
+    return error.errno is None and " requested and " in str(error) and str(error).endswith(" written")
+
+
+def file_entries(folder: Path, rows: Mapping[str, int]) -> tuple[FileEntry, ...]:
+    """An entry for each file below a folder, sorted by path; ``rows`` gives numbers of rows by relative path."""
+    entries = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            relative = path.relative_to(folder).as_posix()
+            entries.append(FileEntry(relative, path.stat().st_size, sha256_file(path), rows.get(relative)))
+    return tuple(entries)

@@ -1,0 +1,50 @@
+"""What the artifact store asks of a place: a local disk, or anything fsspec reaches (``s3://``, ``memory://`` …).
+
+Both kinds keep one promise: a reader either finds no manifest, or one whose files were complete when it was written.
+Locally a whole folder is renamed into place. Remotely the files go under a prefix of their own first and the manifest,
+one object written in one request, makes them visible; of two writers the first one's manifest stands.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from vecmill.store.manifest import Manifest
+
+
+class Backend(Protocol):
+    """What the artifact store asks of a place."""
+
+    uri: str
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a small file below the root, None where there is none."""
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a small file below the root in one step."""
+
+    def names(self, folder: str) -> list[str]:
+        """Names of files and folders directly inside a folder, sorted; empty where there is no such folder."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a folder with all it holds, the manifest first; no error where there is none."""
+
+    def scratch(self, label: str) -> AbstractContextManager[Path]:
+        """Context manager giving an empty local folder that is removed afterwards."""
+
+    def publish(self, scratch: Path, manifest: Manifest, replacing: Manifest | None) -> Manifest:
+        """Make a finished scratch folder an artifact, in place of the one that the caller found wanting (if any).
+
+        Returns the manifest that stands afterwards, which may be that of another writer who was faster.
+        """
+
+    def problem(self, manifest: Manifest) -> str | None:
+        """Why the files are not those that the manifest states, None if they are."""
+
+    def local_folder(self, manifest: Manifest) -> Path:
+        """A local folder that holds the artifact's files, for reading."""
+
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Context manager that keeps other writers of the same name out, where the place can do that."""

@@ -1,0 +1,183 @@
+"""Artifacts on a file system that fsspec knows: files first, then the manifest in one request."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from vecmill.errors import StoreError, VecmillError
+from vecmill.store.digest import sha256_file
+from vecmill.store.manifest import MANIFEST_NAME, Manifest
+from vecmill.store.remote import explain_remote_error
+
+
+class RemoteBackend:
+    """Artifacts on a file system that fsspec knows; stages work in local folders, results are uploaded.
+
+    There is no lock: two writers of one key both work, and the first complete one is kept.
+    """
+
+    def __init__(self, uri: str, filesystem: Any, root: str, cache: Path) -> None:
+        self.uri = uri
+        self._fs = filesystem
+        self._root = root.rstrip("/")
+        self._cache = cache
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    @contextmanager
+    def _explained(self, path: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Turn what the cloud library raises into our errors, except what the caller deals with itself."""
+        try:
+            yield
+        except passing:
+            raise
+        except VecmillError:
+            raise
+        except Exception as error:  # cloud libraries share no base class; the original stays as the cause
+            raise explain_remote_error(error, f"{self.uri}/{path}", StoreError) from error
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            with self._explained(path, passing=(FileNotFoundError,)):
+                return bytes(self._fs.cat_file(self._at(path)))
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: str, content: bytes) -> None:
+        with self._explained(path):
+            self._fs.pipe_file(self._at(path), content)
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            with self._explained(folder, passing=(FileNotFoundError,)):
+                self._fs.invalidate_cache(self._at(folder))
+                found = self._fs.ls(self._at(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted({PurePosixPath(name).name for name in found} - {PurePosixPath(folder).name})
+
+    def remove(self, path: str) -> None:
+        with self._explained(path):
+            self._remove_quietly(f"{path}/{MANIFEST_NAME}")
+            self._remove_quietly(path)
+            self._fs.invalidate_cache()
+
+    @contextmanager
+    def scratch(self, label: str) -> Iterator[Path]:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"scratch-{label}-", dir=self._cache) as folder:
+            yield Path(folder)
+
+    def publish(self, scratch: Path, manifest: Manifest, replacing: Manifest | None) -> Manifest:
+        place = f"{manifest.stage}/{manifest.key}"
+        prefix = uuid.uuid4().hex[:12]
+        with self._explained(place):
+            files = []
+            for entry in manifest.files:
+                target = self._at(f"{place}/{prefix}/{entry.path}")
+                self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+                self._fs.put_file(str(scratch / entry.path), target)
+                files.append(replace(entry, etag=self._etag(target)))
+            whole = replace(manifest, files=tuple(files), prefix=prefix)
+            standing = self._read_manifest(place)
+            if standing is not None and replacing is not None and standing.prefix == replacing.prefix:
+                self._remove_quietly(f"{place}/{MANIFEST_NAME}")
+                self._remove_quietly(f"{place}/{standing.prefix}")
+            if not self._create(f"{place}/{MANIFEST_NAME}", whole.to_json().encode()):
+                winner = self._read_manifest(place)
+                if winner is not None and self.problem(winner) is None:
+                    self._remove_quietly(f"{place}/{prefix}")
+                    return winner
+                self._fs.pipe_file(self._at(f"{place}/{MANIFEST_NAME}"), whole.to_json().encode())
+        return whole
+
+    def _remove_quietly(self, path: str) -> None:
+        """Remove a file or folder; that another writer was faster is no error."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm(self._at(path), recursive=True)
+
+    def _create(self, path: str, content: bytes) -> bool:
+        """Write a file only if there is none; False if another writer was first."""
+        try:
+            self._fs.pipe_file(self._at(path), content, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def _read_manifest(self, place: str) -> Manifest | None:
+        content = self.read(f"{place}/{MANIFEST_NAME}")
+        if content is None:
+            return None
+        try:
+            return Manifest.from_json(content, f"{self.uri}/{place}/{MANIFEST_NAME}")
+        except StoreError:
+            return None
+
+    def _etag(self, target: str) -> str:
+        self._fs.invalidate_cache(target.rsplit("/", 1)[0])
+        info = self._fs.info(target)
+        return str(info.get("ETag") or info.get("etag") or "").strip('"')
+
+    def problem(self, manifest: Manifest) -> str | None:
+        place = f"{manifest.stage}/{manifest.key}/{manifest.prefix}"
+        with self._explained(place):
+            self._fs.invalidate_cache()
+            for entry in manifest.files:
+                target = self._at(f"{place}/{entry.path}")
+                try:
+                    info = self._fs.info(target)
+                except FileNotFoundError:
+                    return f"{entry.path} is missing"
+                if info["size"] != entry.bytes:
+                    return f"{entry.path} has {info['size']:,} bytes, its manifest states {entry.bytes:,}"
+                if entry.etag:
+                    found = str(info.get("ETag") or info.get("etag") or "").strip('"')
+                    if found != entry.etag:
+                        return f"{entry.path} was altered: its ETag is not the one in the manifest"
+                elif _sha256_stream(self._fs, target) != entry.sha256:
+                    return f"{entry.path} was altered: its sha256 is not the one in the manifest"
+        return None
+
+    def local_folder(self, manifest: Manifest) -> Path:
+        place = f"{manifest.stage}/{manifest.key}"
+        folder = self._cache / "artifacts" / manifest.stage / f"{manifest.key}-{manifest.digest[:16]}"
+        with self._explained(place):
+            for entry in manifest.files:
+                target = folder / entry.path
+                if target.is_file() and target.stat().st_size == entry.bytes:
+                    continue  # complete: it was renamed into place after its digest was checked
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+                try:
+                    self._fs.get_file(self._at(f"{place}/{manifest.prefix}/{entry.path}"), str(temporary))
+                    if sha256_file(temporary) != entry.sha256:
+                        raise StoreError(
+                            f"{self.uri}/{place}/{manifest.prefix}/{entry.path} is not what its manifest states",
+                            expected=f"sha256 {entry.sha256}",
+                            todo=f"run again with --refresh {manifest.stage}",
+                        )
+                    temporary.replace(target)
+                finally:
+                    temporary.unlink(missing_ok=True)
+        return folder
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        yield
+
+
+def _sha256_stream(filesystem: Any, target: str) -> str:
+    digest = hashlib.sha256()
+    with filesystem.open(target, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,158 @@
+"""The one door to remote storage: opens a file system for a URL, and says what its errors mean.
+
+Credentials are never part of a configuration. They come from where the storage's own client looks for them: for S3 the
+``AWS_*`` environment variables, the shared credentials file or the machine's role. ``AWS_ENDPOINT_URL`` points at an
+S3-compatible server other than Amazon's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vecmill.errors import CredentialsError, SourceError, VecmillError
+
+_S3_SCHEMES = ("s3://", "s3a://")
+_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+_IDENTIFY = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN for temporary ones) or AWS_PROFILE, "
+    "and AWS_ENDPOINT_URL for a server other than Amazon's"
+)
+# Names of exceptions, not classes: the clients that define them are optional and slow to import.
+_NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "TokenRetrievalError"})
+_UNREACHABLE = frozenset(
+    {
+        "ClientConnectionError",
+        "ClientConnectorDNSError",
+        "ClientConnectorError",
+        "ConnectTimeoutError",
+        "ConnectionClosedError",
+        "ConnectionTimeoutError",
+        "EndpointConnectionError",
+        "ReadTimeoutError",
+        "ServerTimeoutError",
+        "gaierror",
+    }
+)
+_EXPIRED = frozenset({"ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed"})
+
+
+def filesystem(uri: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
+    """Open the fsspec file system of a URL.
+
+    Parameters
+    ----------
+    uri : a local path or any URL that fsspec knows (``s3://bucket/prefix``, ``memory://folder``…)
+    storage_options : options of that file system, without secrets; they win over the defaults set here
+
+    Returns
+    -------
+    fs, path : the file system and the path of ``uri`` on it. S3 listings are not cached, because a process that lives
+        for days (a scheduled worker) must see new files.
+
+    Raises
+    ------
+    SourceError : no file system is known for the URL's scheme
+    """
+    import fsspec
+
+    options = dict(storage_options or {})
+    if uri.startswith(_S3_SCHEMES):
+        # botocore reads this variable too, but fsspec keeps file systems by their arguments: named here, a changed
+        # endpoint gives another file system instead of the old one.
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if endpoint:
+            options.setdefault("endpoint_url", endpoint)
+        options.setdefault("use_listings_cache", False)
+    try:
+        fs, path = fsspec.core.url_to_fs(uri, **options)
+    except (ValueError, ImportError) as error:
+        raise SourceError(
+            f"cannot open {uri}: {error}",
+            expected="a local path, or a URL such as s3://bucket/prefix or memory://folder",
+            todo="correct the scheme, or install the fsspec package that serves it",
+        ) from error
+    return fs, str(path)
+
+
+def explain_remote_error(error: BaseException, uri: str, kind: type[VecmillError] = SourceError) -> VecmillError:
+    """Turn what a remote file system raised into an error for the person who has to act on it.
+
+    Parameters
+    ----------
+    error : what s3fs, botocore, aiohttp or another fsspec file system raised
+    uri : what was being read, listed or written
+    kind : class of the answer where neither credentials nor permissions are to blame; ``StoreError`` for artifacts
+
+    Returns
+    -------
+    VecmillError : ``CredentialsError`` or ``kind``, to be raised ``from error``; never shows a credential
+    """
+    if isinstance(error, VecmillError):
+        return error
+    causes = list(_chain(error))
+    names = {type(cause).__name__ for cause in causes}
+    code = next((found for cause in causes if (found := _error_code(cause))), "")
+    said = _without_secrets(str(error)) or type(error).__name__
+    if names & _NO_CREDENTIALS:
+        return CredentialsError(f"no credentials for {uri} ({said})", todo=_IDENTIFY)
+    if code in _EXPIRED:
+        return CredentialsError(f"the credentials for {uri} are no longer valid ({said})", todo=_IDENTIFY)
+    if isinstance(error, PermissionError) or code in {"403", "AccessDenied"}:
+        return CredentialsError(
+            f"access to {uri} was refused ({code + ': ' if code else ''}{said})",
+            expected="credentials that may list and read it (and write, for an artifact store)",
+            todo=_IDENTIFY,
+        )
+    if code == "NoSuchBucket":
+        return kind(
+            f"no such bucket: {_bucket(uri)} (from {uri})",
+            todo=f"check the bucket's name, its region and the endpoint ({_endpoint()})",
+        )
+    if isinstance(error, FileNotFoundError):
+        return kind(f"{uri} does not exist", todo="check the path; object names are case-sensitive")
+    if names & _UNREACHABLE or isinstance(error, ConnectionError | TimeoutError):
+        return kind(
+            f"cannot reach the storage of {uri} at {_endpoint()} ({said})",
+            todo="check AWS_ENDPOINT_URL, the network and that the server runs, then run again",
+        )
+    if "FileExpired" in names:
+        return kind(f"{uri} changed while it was being read", todo="run again when nothing writes to it")
+    return kind(
+        f"{uri} cannot be used ({type(error).__name__}: {said})", todo="check the URL and the storage's own log"
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _error_code(error: BaseException) -> str:
+    """The code an S3 server answered with ("AccessDenied"), empty where there is none."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, Mapping):
+        return ""
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def _without_secrets(message: str) -> str:
+    for variable in _SECRET_VARIABLES:
+        value = os.environ.get(variable, "")
+        # A test server's "a" or "minio" is no secret, and would be found in every path.
+        if len(value) >= 8:
+            message = message.replace(value, f"<{variable}>")
+    return message.strip().rstrip(".")
+
+
+def _bucket(uri: str) -> str:
+    return uri.partition("://")[2].partition("/")[0]
+
+
+def _endpoint() -> str:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "its default address"
