@@ -1,0 +1,123 @@
+"""Which text to read, how, and how to clean it."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, JsonValue, field_validator
+
+from vecmill.config.base import NOT_IN_KEY, Config
+from vecmill.config.secrets import check_options, holds_credentials
+from vecmill.text.cleaning import CleaningStep
+
+SourceFormat = Literal["txt", "jsonl", "csv", "tsv", "parquet", "mediawiki"]
+
+
+class CorpusConfig(Config):
+    """Sources of text and what happens to them on their way into the corpus."""
+
+    # A refused value may be a secret: it stays out of the message.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    sources: tuple[str, ...] = Field(
+        ("builtin:enwiki-sample",),
+        min_length=1,
+        description=(
+            "paths, globs (** crosses folders), folders, or URLs that fsspec knows (s3://bucket/prefix/*.parquet); of "
+            "a folder, the files whose ending names a format. builtin:enwiki-sample is the English Wikipedia dump "
+            "sample that the gensim package carries"
+        ),
+    )
+    format: Literal["auto"] | SourceFormat = Field(
+        "auto",
+        description="format of every source; auto goes by the ending of each file's name, before .gz, .bz2 or .zst",
+    )
+    txt_unit: Literal["file", "line", "paragraph"] = Field(
+        "file", description="what is one document in a text file; paragraphs are separated by empty lines"
+    )
+    text_column: str = Field(
+        "text", min_length=1, description="column or JSON key that holds the text (jsonl, csv, tsv, Parquet)"
+    )
+    title_column: str | None = Field(
+        None, min_length=1, description="column or JSON key that holds the title; none: titles are empty"
+    )
+    id_column: str | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "column or JSON key that names each document, unique within its file; none: documents are named by their "
+            "position, so inserting one renames those after it"
+        ),
+    )
+    csv_delimiter: str = Field(
+        ",",
+        min_length=1,
+        max_length=1,
+        description="character between the cells of a csv file (RFC 4180); tsv has a tab",
+    )
+    encoding: str = Field(
+        "utf-8", description="encoding of text, jsonl and csv files, as Python names it (a UTF-8 mark is dropped)"
+    )
+    encoding_errors: Literal["error", "replace"] = Field(
+        "error",
+        description="badly encoded bytes: error stops and names the offset, replace puts U+FFFD in their place",
+    )
+    malformed: Literal["error", "skip"] = Field(
+        "error",
+        description="a record that cannot be read: error stops naming file and line, skip leaves it out and counts it",
+    )
+    cleaning: tuple[CleaningStep, ...] = Field(
+        ("nfc", "html", "wiki", "urls", "emails", "whitespace"),
+        description="cleaning steps in their order; see vecmill.text.cleaning for what each does",
+    )
+    storage_options: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        json_schema_extra=NOT_IN_KEY,
+        description=(
+            "options for the sources' file system (s3fs: anon, endpoint_url…); never credentials, which come from "
+            "the AWS_* environment variables"
+        ),
+    )
+    max_document_mib: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="largest document or record in MiB, decompressed; a larger one stops the run (our choice)",
+    )
+    shard_mib: int = Field(
+        128,
+        ge=1,
+        le=4096,
+        description="text in one Parquet shard in MiB before compression (our choice: a shard in seconds)",
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _sources_without_passwords(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        for position, source in enumerate(sources):
+            if not source.strip():
+                raise ValueError(f"source {position} is empty; name a path, a glob, a folder or a URL")
+            if holds_credentials(source):
+                raise ValueError(
+                    f"source {position} carries credentials in its URL; remove them and set AWS_ACCESS_KEY_ID and "
+                    "AWS_SECRET_ACCESS_KEY in the environment instead"
+                )
+        return sources
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, encoding: str) -> str:
+        try:
+            "".encode(encoding)
+            codecs.getincrementaldecoder(encoding)
+        except (LookupError, ValueError):
+            raise ValueError(
+                f"no text encoding is called {encoding!r}; common ones: utf-8, utf-16, latin-1, cp1252"
+            ) from None
+        return encoding
+
+    @field_validator("storage_options")
+    @classmethod
+    def _options_without_secrets(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return check_options(options)

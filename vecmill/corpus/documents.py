@@ -1,0 +1,76 @@
+"""Reading an ingested corpus back, document by document, without what the contract put into quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vecmill.errors import StoreError
+
+
+def shard_paths(corpus_dir: Path) -> list[Path]:
+    """The Parquet shards of an ingest artifact in their order.
+
+    Raises
+    ------
+    StoreError : the folder holds no shard
+    """
+    paths = sorted(corpus_dir.glob("part-*.parquet"))
+    if not paths:
+        raise StoreError(
+            f"no corpus shards in {corpus_dir}",
+            expected="part-00000.parquet and so on, as the ingest stage writes them",
+            todo="run the pipeline again with --refresh ingest",
+        )
+    return paths
+
+
+def iter_documents(
+    corpus_dir: Path,
+    quarantine: Path | None = None,
+    columns: Sequence[str] = ("doc_id", "text"),
+) -> Iterator[pa.RecordBatch]:
+    """Stream the documents of a corpus in the order in which ingest wrote them.
+
+    One batch comes from one row group, which holds a few MiB of text (or a single larger document), so memory stays
+    bounded whatever the size of the corpus. Batches are never empty.
+
+    Parameters
+    ----------
+    corpus_dir : folder of an ingest artifact
+    quarantine : ``quarantine.parquet`` of the contract artifact; documents whose ``doc_id`` it lists are left out.
+        The listed ids are held in memory (32 bytes each).
+    columns : columns of :data:`vecmill.corpus.schema.CORPUS_SCHEMA` to read, in the order wanted
+
+    Raises
+    ------
+    StoreError : the folder holds no shard
+    """
+    paths = shard_paths(corpus_dir)
+    left_out = None if quarantine is None else _listed_ids(quarantine)
+    wanted = list(columns)
+    to_read = wanted if left_out is None or "doc_id" in wanted else [*wanted, "doc_id"]
+    for path in paths:
+        with pq.ParquetFile(path) as shard:
+            for group in range(shard.num_row_groups):
+                table = shard.read_row_group(group, columns=to_read, use_threads=False)
+                if left_out is not None:
+                    table = table.filter(pc.invert(pc.is_in(table["doc_id"], value_set=left_out)))
+                yield from table.select(wanted).combine_chunks().to_batches()
+
+
+def count_documents(corpus_dir: Path, quarantine: Path | None = None) -> int:
+    """Number of documents that :func:`iter_documents` yields; without a quarantine only file footers are read."""
+    if quarantine is None:
+        return sum(int(pq.read_metadata(path).num_rows) for path in shard_paths(corpus_dir))
+    return sum(batch.num_rows for batch in iter_documents(corpus_dir, quarantine, columns=("doc_id",)))
+
+
+def _listed_ids(quarantine: Path) -> pa.Array | None:
+    """The distinct ids in quarantine, None where there are none."""
+    ids = pq.read_table(quarantine, columns=["doc_id"])["doc_id"].combine_chunks()
+    return pc.unique(ids).cast(pa.string()) if len(ids) else None

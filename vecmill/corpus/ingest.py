@@ -1,0 +1,185 @@
+"""The ingest stage: sources of text to clean documents in Parquet shards."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vecmill.corpus.config import CorpusConfig
+from vecmill.corpus.listing import SourceFile, list_sources
+from vecmill.corpus.record import Document
+from vecmill.corpus.schema import CORPUS_SCHEMA
+from vecmill.corpus.sources import read_documents
+from vecmill.errors import SourceError
+from vecmill.progress import track
+from vecmill.store.stage import StageIO, StageReport
+from vecmill.text.cleaning import clean
+
+# A row group is what every later stage holds in memory at once.
+_ROW_GROUP_BYTES = 4 << 20
+_ROW_GROUP_ROWS = 16384
+_EXCERPT_CHARS = 160
+_N_SHOWN = 10
+
+
+def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
+    """Read every source, clean each document and write them to ``part-00000.parquet`` and so on.
+
+    Documents stand in the order of their sources' URIs and, within one, in its own order; the same sources and
+    configuration give the same bytes. Memory holds one row group (about 4 MiB, or one larger document).
+
+    Raises
+    ------
+    SourceError : a source is missing, unreadable or malformed, or no document is left after cleaning
+    CredentialsError : a remote store refused us
+    """
+    files = list_sources(config)
+    n_bytes = sum(file.n_bytes for file in files)
+    malformed: list[SourceError] = []
+    n_malformed = n_empty = 0
+
+    def on_malformed(error: SourceError) -> None:
+        nonlocal n_malformed
+        if config.malformed == "error":
+            raise error
+        n_malformed += 1
+        if len(malformed) < _N_SHOWN:
+            malformed.append(error)
+
+    shown: list[dict[str, Any]] = []
+    with track("reading documents", n_bytes, "bytes") as bar, _ShardWriter(io.output, config.shard_mib << 20) as shards:
+        for file in files:
+            for document in read_documents(file, config, on_malformed, bar.advance):
+                text = clean(document.text, config.cleaning)
+                if not text or text.isspace():
+                    n_empty += 1
+                    continue
+                title = " ".join(document.title.split())
+                doc_id = document_id(file, document)
+                shards.write(doc_id, file.uri, title, text)
+                if len(shown) < _N_SHOWN:
+                    shown.append({"doc_id": doc_id, "title": title, "excerpt": _excerpt(text)})
+    if not shards.n_documents:
+        raise SourceError(
+            f"the corpus is empty: {len(files)} source file(s) with {n_bytes} bytes hold no document "
+            f"({n_empty} empty after cleaning, {n_malformed} malformed); the first is {files[0].uri}",
+            todo="check corpus.sources, corpus.text_column and corpus.cleaning",
+        )
+    return StageReport(
+        metrics={
+            "n_documents": shards.n_documents,
+            "n_chars": shards.n_chars,
+            "n_source_files": len(files),
+            "n_source_bytes": n_bytes,
+            "n_malformed": n_malformed,
+            "n_empty": n_empty,
+        },
+        rows=shards.rows,
+        table=shown,
+        markdown=_summary(files, shards.n_documents, malformed, n_malformed),
+    )
+
+
+def document_id(file: SourceFile, document: Document) -> str:
+    """Name a document by its source's name, its own id (or else its position), and its text before cleaning.
+
+    The id stays when the source's folder moves or goes to S3, when shards are cut differently and when other cleaning
+    is chosen. It changes with the text: two runs that share an id read the same words. Two documents share one only
+    if a source gives two records the same id *and* text.
+
+    Returns
+    -------
+    str : the first 16 bytes of a sha256, as 32 hex digits
+    """
+    place = f"id {document.explicit_id}" if document.explicit_id else document.position
+    digest = hashlib.sha256()
+    for part in (file.name, place, document.text):
+        encoded = part.encode()
+        # Lengths keep apart parts that would spell the same when joined.
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
+    return digest.hexdigest()[:32]
+
+
+class _ShardWriter:
+    """Writes documents to Parquet shards; memory is bounded by the bytes of one row group."""
+
+    def __init__(self, folder: Path, shard_bytes: int) -> None:
+        self.n_documents = 0
+        self.n_chars = 0
+        self.rows: dict[str, int] = {}
+        self._folder = folder
+        self._shard_bytes = shard_bytes
+        self._most_group_bytes = min(_ROW_GROUP_BYTES, shard_bytes)
+        self._columns: dict[str, list[Any]] = {name: [] for name in CORPUS_SCHEMA.names}
+        self._group_bytes = 0
+        self._written_bytes = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._close()
+
+    def write(self, doc_id: str, source_uri: str, title: str, text: str) -> None:
+        n_bytes = len(text.encode()) + len(title.encode())
+        # Before, not after: a large document gets a row group of its own instead of joining a nearly full one.
+        if self._group_bytes and self._group_bytes + n_bytes > self._most_group_bytes:
+            self._flush()
+        row = (doc_id, source_uri, title, text, len(text))
+        for column, value in zip(self._columns.values(), row, strict=True):
+            column.append(value)
+        self._group_bytes += n_bytes
+        self.n_documents += 1
+        self.n_chars += len(text)
+        if len(self._columns["doc_id"]) >= _ROW_GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        n_rows = len(self._columns["doc_id"])
+        if not n_rows:
+            return
+        if self._writer is not None and self._written_bytes + self._group_bytes > self._shard_bytes:
+            self._close()
+        if self._writer is None:
+            name = f"part-{len(self.rows):05d}.parquet"
+            self.rows[name] = 0
+            # Ids are random and texts differ, so a dictionary of them would only cost.
+            self._writer = pq.ParquetWriter(
+                self._folder / name, CORPUS_SCHEMA, compression="zstd", use_dictionary=["source_uri"]
+            )
+        self._writer.write_batch(pa.RecordBatch.from_pydict(self._columns, schema=CORPUS_SCHEMA), row_group_size=n_rows)
+        self.rows[f"part-{len(self.rows) - 1:05d}.parquet"] += n_rows
+        self._written_bytes += self._group_bytes
+        self._columns = {name: [] for name in CORPUS_SCHEMA.names}
+        self._group_bytes = 0
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+        self._written_bytes = 0
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text[: 4 * _EXCERPT_CHARS].split())
+    return line if len(line) <= _EXCERPT_CHARS else line[: _EXCERPT_CHARS - 1] + "…"
+
+
+def _summary(files: list[SourceFile], n_documents: int, malformed: list[SourceError], n_malformed: int) -> str:
+    sources = "\n".join(f"- `{file.uri}` ({file.n_bytes:,} bytes)" for file in files[:_N_SHOWN])
+    more = f"\n- and {len(files) - _N_SHOWN:,} more" if len(files) > _N_SHOWN else ""
+    left_out = "".join(f"\n- {error.found}" for error in malformed)
+    return f"{n_documents:,} documents from {len(files):,} source files:\n\n{sources}{more}\n" + (
+        f"\n{n_malformed:,} malformed records left out, the first being:\n{left_out}\n" if malformed else ""
+    )
