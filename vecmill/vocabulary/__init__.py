@@ -1,0 +1,1 @@
+"""Words of a corpus: counted, sampled, and encoded to ids in a memory-mapped store."""

@@ -1,0 +1,118 @@
+"""The encode stage: the corpus once more, as sentences of token ids in a memory-mapped store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vecmill.errors import VocabularyError
+from vecmill.progress import track
+from vecmill.store.stage import StageIO, StageReport
+from vecmill.text.sentences import SentenceUnit
+from vecmill.text.tokenize import tokenize_column
+from vecmill.vocabulary.config import EncodeConfig
+from vecmill.vocabulary.token_batches import map_documents
+from vecmill.vocabulary.token_store import SENTENCE_OFFSETS_NAME, TOKEN_IDS_NAME, TokenStoreWriter
+from vecmill.vocabulary.vocabulary import Vocabulary
+
+# Sentence lengths are reported in classes 1, 2–3, 4–7, 8–15, …; 2**40 tokens is longer than any sentence on disk.
+_LENGTH_CLASSES = 40
+
+
+def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
+    """Write every sentence of the corpus as word ids.
+
+    Text is cut by the token rules that the vocabulary carries. Words outside the vocabulary are dropped, so the words
+    to each side of one become neighbours, as in the word2vec tool; sentences that this empties are dropped as well.
+    A sentence may have any length (gensim cuts at 10,000 words). Documents keep their order, and no sentence crosses
+    from one into the next. The files are the same bytes for any number of threads.
+
+    Raises
+    ------
+    VocabularyError : not one word of the corpus is in the vocabulary
+    """
+    vocabulary = Vocabulary.load(io.inputs["vocabulary"])
+    vocabulary.ids  # noqa: B018  built here, once, rather than by every thread at the same time
+    corpus, quarantine = io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet"
+
+    def encode(batch: pa.RecordBatch) -> EncodedTexts:
+        return encode_column(batch.column("text"), vocabulary, config.sentence_unit)
+
+    n_found = n_documents = longest = 0
+    length_classes = np.zeros(_LENGTH_CLASSES, dtype=np.int64)
+    with TokenStoreWriter(io.output) as store, track("encoding", unit="documents") as bar:
+        for batch, encoded in map_documents(encode, corpus, quarantine, config.threads):
+            store.append(encoded.token_ids, encoded.sentence_offsets)
+            lengths = np.diff(encoded.sentence_offsets)
+            length_classes += np.bincount(np.log2(lengths).astype(np.int64), minlength=_LENGTH_CLASSES)
+            longest = max(longest, int(lengths.max(initial=0)))
+            n_found += encoded.n_found
+            n_documents += batch.num_rows
+            bar.advance(batch.num_rows)
+        if store.n_tokens == 0:
+            raise VocabularyError(
+                f"none of the {n_found:,} words in {n_documents:,} documents is among the "
+                f"vocabulary's {len(vocabulary):,}",
+                expected="a vocabulary that was built from this corpus",
+                todo="run the vocabulary stage again with --refresh vocabulary",
+            )
+    n_dropped = n_found - store.n_tokens
+    return StageReport(
+        metrics={
+            "n_documents": n_documents,
+            "n_sentences": store.n_sentences,
+            "n_tokens": store.n_tokens,
+            "n_tokens_dropped": n_dropped,
+            "oov_frac": n_dropped / n_found,
+            "mean_sentence_tokens": store.n_tokens / store.n_sentences,
+            "max_sentence_tokens": longest,
+        },
+        rows={TOKEN_IDS_NAME: store.n_tokens, SENTENCE_OFFSETS_NAME: store.n_sentences + 1},
+        table=[
+            {"sentence_tokens": _class_name(k), "n_sentences": int(n), "frac": round(int(n) / store.n_sentences, 6)}
+            for k, n in enumerate(length_classes)
+            if n
+        ],
+        markdown=(
+            f"{store.n_tokens:,} tokens in {store.n_sentences:,} sentences; {n_dropped / n_found:.2%} of the words "
+            f"found are outside the vocabulary and were dropped. How long the sentences are:"
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Sentences of a column of texts as word ids.
+
+    Attributes
+    ----------
+    token_ids : int32[n], each in [0, len(vocabulary))
+    sentence_offsets : int64[m + 1], strictly rising from 0 to n
+    n_found : words found in the texts, those outside the vocabulary included
+    """
+
+    token_ids: npt.NDArray[np.int32]
+    sentence_offsets: npt.NDArray[np.int64]
+    n_found: int
+
+
+def encode_column(texts: pa.Array, vocabulary: Vocabulary, unit: SentenceUnit) -> EncodedTexts:
+    """Cut a column of texts into sentences of word ids, without words that the vocabulary lacks."""
+    tokens = tokenize_column(texts, vocabulary.rules, unit)
+    ids = vocabulary.ids
+    words = tokens.words.to_pylist()
+    # Each distinct word is looked up once; one column repeats its words ten times over.
+    id_by_code = np.fromiter((ids.get(word, -1) for word in words), dtype=np.int32, count=len(words))
+    token_ids = id_by_code[tokens.codes]
+    is_known = token_ids >= 0
+    n_known_before = np.zeros(len(token_ids) + 1, dtype=np.int64)
+    np.cumsum(is_known, out=n_known_before[1:])
+    return EncodedTexts(token_ids[is_known], np.unique(n_known_before[tokens.sentence_offsets]), len(token_ids))
+
+
+def _class_name(k: int) -> str:
+    first, last = 1 << k, (1 << (k + 1)) - 1
+    return str(first) if first == last else f"{first}–{last}"

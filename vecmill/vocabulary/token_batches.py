@@ -1,0 +1,70 @@
+"""The corpus as batches of tokens: read in order, tokenised by several threads, handed on in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecmill.corpus.documents import iter_documents
+
+Result = TypeVar("Result")
+
+# UTF-8 text in one batch. Larger batches repeat fewer words, smaller ones take less memory: about 12 times this
+# for each thread. A single larger document still makes a single batch.
+BATCH_BYTES = 4 << 20
+
+
+def cut_batch(batch: pa.RecordBatch, max_bytes: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
+    """Cut a batch of documents into slices of about ``max_bytes`` of text; documents stay whole."""
+    ends = np.cumsum(pc.binary_length(batch.column("text")).to_numpy(zero_copy_only=False), dtype=np.int64)
+    start = 0
+    while start < batch.num_rows:
+        taken = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, taken + max_bytes, side="right")))
+        yield batch.slice(start, stop - start)
+        start = stop
+
+
+def map_documents(
+    work: Callable[[pa.RecordBatch], Result], corpus: Path, quarantine: Path, threads: int
+) -> Iterator[tuple[pa.RecordBatch, Result]]:
+    """Apply ``work`` to every batch of documents in threads; batches and results come in corpus order.
+
+    At most ``threads + 1`` batches are in flight, so memory is bounded whatever the consumer does.
+
+    Parameters
+    ----------
+    work : called in a thread with columns ``doc_id`` and ``text``; its heavy part should release the interpreter lock
+    corpus : folder of the ingest artifact
+    quarantine : ``quarantine.parquet`` of the contract artifact
+    threads : 0 for one a core
+    """
+    n_threads = threads or available_cores()
+    waiting: deque[tuple[pa.RecordBatch, Future[Result]]] = deque()
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="tokens") as pool:
+        try:
+            for documents in iter_documents(corpus, quarantine=quarantine):
+                for batch in cut_batch(documents):
+                    waiting.append((batch, pool.submit(work, batch)))
+                    if len(waiting) > n_threads:
+                        done, result = waiting.popleft()
+                        yield done, result.result()
+            while waiting:
+                done, result = waiting.popleft()
+                yield done, result.result()
+        finally:
+            for _, result in waiting:
+                result.cancel()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
