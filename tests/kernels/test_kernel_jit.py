@@ -1,0 +1,80 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vecmill.kernels
+from vecmill.kernels.jit import FASTMATH_FLAGS
+
+ROOM = Path(vecmill.kernels.__file__).parent
+TESTS = Path(__file__).parents[1]
+
+LIST_KERNELS = """
+import importlib, pkgutil, numba, vecmill.kernels
+for found in pkgutil.iter_modules(vecmill.kernels.__path__):
+    module = importlib.import_module(f"vecmill.kernels.{found.name}")
+    for name, value in vars(module).items():
+        if isinstance(value, numba.core.registry.CPUDispatcher) and value.py_func.__module__ == module.__name__:
+            options = value.targetoptions
+            print(module.__name__, name, len(value.signatures), options["nogil"], sorted(options["fastmath"]), sep="|")
+"""
+
+CALL_ONE = """
+import numpy as np
+from vecmill.kernels.sampling import mix64
+print(int(mix64(np.uint64(7))), sum(mix64.stats.cache_hits.values()))
+"""
+
+
+def run_python(code, **variables):
+    environment = {name: value for name, value in os.environ.items() if name != "VECMILL_KERNEL_CACHE"} | variables
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_compiles_nothing_and_every_kernel_has_our_options():
+    kernels = [line.split("|") for line in run_python(LIST_KERNELS).splitlines()]
+    assert {"train_skipgram", "train_cbow", "mix64"} <= {name for _, name, *_ in kernels}
+    for module, name, n_compiled, nogil, fastmath in kernels:
+        assert (n_compiled, nogil, fastmath) == ("0", "True", str(sorted(FASTMATH_FLAGS))), f"{module}.{name}"
+
+
+def test_only_one_module_speaks_to_numba():
+    speakers = [
+        path.name for path in ROOM.glob("*.py") if re.search(r"^\s*(import|from) numba", path.read_text(), re.M)
+    ]
+    assert speakers == ["jit.py"]
+
+
+def test_nan_and_infinity_are_not_assumed_away():
+    assert not FASTMATH_FLAGS & {"fast", "nnan", "ninf"}
+
+
+def test_disk_cache_is_used_where_it_is_asked_for(tmp_path):
+    number, hits = run_python(CALL_ONE, VECMILL_KERNEL_CACHE=str(tmp_path)).split()
+    assert hits == "0"
+    assert len(list(tmp_path.iterdir())) == 1
+    assert run_python(CALL_ONE, VECMILL_KERNEL_CACHE=str(tmp_path)).split() == [number, "1"]
+
+
+@pytest.mark.parametrize("name", ["skipgram", "cbow"])
+def test_plain_python_gives_the_same_answers(name):
+    """Without compilation every index is checked, and a negative one would show as a wrong row."""
+    done = subprocess.run(
+        # NumPy warns where an unsigned product wraps, which is what these products are for
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "twin"),
+            *("-W", "ignore:overflow encountered:RuntimeWarning", f"kernels/test_kernel_{name}.py"),
+        ],
+        cwd=TESTS,
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout

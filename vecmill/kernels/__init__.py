@@ -1,0 +1,1 @@
+"""Compiled inner loops, one family a file; importing them compiles nothing."""

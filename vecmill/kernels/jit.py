@@ -1,0 +1,51 @@
+"""The one decorator around every kernel: what numba may assume, and where compiled code may be kept.
+
+Kernels compile at their first call, never at import. Their disk cache is off unless the environment variable
+``VECMILL_KERNEL_CACHE`` names a folder: numba's own cache looks only at the file of the function it compiles, so an
+edit to a helper in another file would go unseen, and sharing it between processes has a record of crashes. Where it
+is on, compiled code lies in a subfolder named by a digest of the sources of this whole room and of numba's version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numba
+
+# Sums may be reordered and multiplications fused; NaN and infinity stay what they are, because the trainers look for
+# them (`nnan` and `ninf` would let the compiler assume that they never occur).
+FASTMATH_FLAGS = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
+
+CACHE_VARIABLE = "VECMILL_KERNEL_CACHE"
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def kernel(function: F) -> F:
+    """Compile ``function`` with numba at its first call: without the GIL, with NumPy's division, with our flags.
+
+    The function takes flat typed arrays (or named tuples of them) and scalars, trusts what it is given, and writes
+    results into its arguments; checks and allocation are its caller's work.
+    """
+    options = {"nogil": True, "fastmath": set(FASTMATH_FLAGS), "error_model": "numpy"}
+    cache_folder = os.environ.get(CACHE_VARIABLE)
+    if not cache_folder:
+        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+    # numba reads its cache folder while it decorates; put back at once, other users of numba keep their own.
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(Path(cache_folder) / _room_digest())
+    try:
+        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _room_digest() -> str:
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,97 @@
+"""Skip-gram with negative sampling.
+
+For every centre word and every word c of its window, the center vector of c learns to tell the centre word from
+negatives. As in word2vec.c and gensim the word that is predicted is the centre of the window; with windows drawn
+alike for all positions that gives the same pairs as predicting the neighbours.
+
+Source: Mikolov et al. 2013a, 2013b. Differences: see ``negative_sampling``; any length of sentence.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vecmill.kernels.jit import kernel
+from vecmill.kernels.negative_sampling import Workspace, gather_outputs, learn_input, scatter_outputs
+from vecmill.kernels.sampling import GAMMA, Sampler, draw_below, gather_kept, mix64
+from vecmill.kernels.sigmoid import SigmoidTable
+
+
+@kernel
+def train_skipgram(
+    token_ids: npt.NDArray[np.int32],
+    sentence_offsets: npt.NDArray[np.int64],
+    sentence: int,
+    first: int,
+    last: int,
+    center_vectors: npt.NDArray[np.floating],
+    context_vectors: npt.NDArray[np.floating],
+    sampler: Sampler,
+    table: SigmoidTable,
+    work: Workspace,
+    window: int,
+    dynamic_window: bool,
+    n_negatives: int,
+    first_learning_rate: float,
+    last_learning_rate: float,
+    keep_key: np.uint64,
+    draw_key: np.uint64,
+) -> tuple[float, int]:
+    """Train on the centre words at positions [first, last).
+
+    loss = - sum over pairs (c, w) of [ log sigmoid(v_c · u_w) + sum over negatives k of log sigmoid(-v_c · u_k) ]
+
+    Parameters
+    ----------
+    token_ids : int32[n_tokens], C-contiguous, each in [0, n_words)
+    sentence_offsets : int64[n_sentences + 1], non-decreasing; sentence s is token_ids[offsets[s]:offsets[s + 1]]
+    sentence : the sentence that position ``first`` lies in; not looked at where first == last
+    first, last : positions of the centre words; sentences may be cut, their windows are whole all the same
+    center_vectors, context_vectors : floating[n_words, dim], v and u, changed in place
+    work : made for at least last - first tokens, this window and this number of negatives
+    window : words to each side; where ``dynamic_window``, drawn for each centre word from 1 ... window
+    n_negatives : negatives of each centre word
+    first_learning_rate, last_learning_rate : at position ``first`` and ``last``, straight line between
+    keep_key, draw_key : uint64, streams for sub-sampling and for windows and negatives
+
+    Returns
+    -------
+    loss : float64, sum over pairs, each taken before its step;  n_pairs : number of pairs (c, w)
+
+    Threads share ``center_vectors`` and ``context_vectors`` without locks: a row read while another thread writes it
+    may mix old and new numbers, and of two additions to a row at once one may be lost. Steps are small and rarely
+    meet, and the training converges all the same (Recht et al. 2011, Hogwild). A single thread is deterministic.
+    """
+    dim = center_vectors.shape[1]
+    slope = (last_learning_rate - first_learning_rate) / max(last - first, 1)
+    draws = np.uint64(1 + n_negatives)
+    loss = 0.0
+    n_pairs = 0
+    while first < last:
+        start, end = sentence_offsets[sentence], sentence_offsets[sentence + 1]
+        stop = min(last, end)
+        if first < stop:
+            kept_start, kept_end, centers_end = gather_kept(
+                token_ids, start, end, first, stop, window, keep_key, sampler, work.kept_ids, work.kept_positions
+            )
+            for i in range(window, centers_end):
+                position = work.kept_positions[i]
+                counter = draw_key + np.uint64(position) * draws * GAMMA
+                reach = window - draw_below(mix64(counter), window) if dynamic_window else window
+                left, right = max(kept_start, i - reach), min(kept_end, i + reach + 1)
+                if right - left < 2:
+                    continue
+                rate = center_vectors.dtype.type(last_learning_rate - slope * (last - position))
+                n_outputs = gather_outputs(context_vectors, work.kept_ids[i], n_negatives, counter, sampler, work)
+                for j in range(left, right):
+                    if j != i:
+                        x = center_vectors[work.kept_ids[j]]
+                        loss += learn_input(x, n_outputs, rate, table, work)
+                        for d in range(dim):
+                            x[d] += work.input_change[d]
+                scatter_outputs(context_vectors, n_outputs, work)
+                n_pairs += right - left - 1
+        first = stop
+        sentence += 1
+    return loss, n_pairs

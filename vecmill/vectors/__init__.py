@@ -1,0 +1,1 @@
+"""Finished word vectors: the value type, its files, lookup and neighbours."""
