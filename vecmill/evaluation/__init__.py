@@ -1,0 +1,1 @@
+"""Scores of finished models: bundled benchmarks, correlation with intervals, and what the evaluate stage writes."""

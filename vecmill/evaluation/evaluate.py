@@ -1,0 +1,177 @@
+"""The evaluate stage: scores with intervals and coverage, and neighbours to look at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vecmill.evaluation.benchmarks import Benchmark, benchmark_files, load_benchmark
+from vecmill.evaluation.config import EvaluationConfig
+from vecmill.evaluation.similarity import SimilarityScore, find_word, word_similarity
+from vecmill.progress import track
+from vecmill.store.stage import StageIO, StageReport
+from vecmill.vectors.word_vectors import WordVectors
+
+# Neighbour lists shown in the report; all of them are in the file.
+_N_LISTS_SHOWN = 10
+_N_NEIGHBOURS_SHOWN = 6
+
+
+def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
+    """Score the vectors of the train stage on every configured benchmark and list neighbours of a few words.
+
+    Reads ``vectors/`` of the input ``train`` and the files that
+    :func:`vecmill.evaluation.benchmarks.benchmark_files` names. Writes
+
+    - ``scores.json``: one object per benchmark with the fields of :class:`SimilarityScore`, undefined numbers null
+    - ``neighbours.parquet``: ``word`` (string), ``rank`` (int32, from 1), ``neighbour`` (string), ``cosine`` (float32)
+
+    Metrics
+    -------
+    ``BENCHMARK_spearman``, ``…_lower``, ``…_upper``, ``…_pearson``, ``…_spearman_all_pairs`` : left out where undefined
+    ``BENCHMARK_coverage`` : share of pairs with two vectors, 0 to 1
+    ``mean_spearman`` : the score to compare models by. The mean over *all* configured benchmarks of
+        ``spearman_all_pairs``, a benchmark without a score counting as 0. A mean over covered pairs would rise when a
+        model loses the words it is bad at, and a mean over scored benchmarks when it loses a whole benchmark.
+    ``mean_spearman_covered`` : mean of ``spearman`` over the benchmarks that have one, for comparison with literature
+    ``mean_coverage``, ``n_benchmarks``, ``n_benchmarks_scored``, ``n_words``, ``dim``, ``space_id``
+
+    Raises
+    ------
+    ConfigError : a benchmark's file is missing
+    FormatError : a benchmark or the vectors are not what they should be
+    """
+    benchmark_files(config)  # refuses missing files and names that collide
+    benchmarks = [load_benchmark(entry) for entry in config.benchmarks]
+    vectors = WordVectors.load(io.inputs["train"] / "vectors")
+
+    scores = []
+    with track("scoring benchmarks", len(benchmarks), "benchmarks") as bar:
+        for benchmark in benchmarks:
+            scores.append(
+                word_similarity(
+                    vectors,
+                    benchmark,
+                    confidence=config.confidence,
+                    n_resamples=config.n_resamples,
+                    seed=io.seed,
+                )
+            )
+            bar.advance()
+    text = json.dumps([score.as_json() for score in scores], indent=2, ensure_ascii=False, allow_nan=False)
+    (io.output / "scores.json").write_text(text + "\n", encoding="utf-8")
+
+    queries, unknown = neighbour_queries(vectors, benchmarks, config)
+    neighbours = dict(zip(queries, vectors.neighbours_of_words(queries, config.n_neighbours), strict=True))
+    n_rows = _write_neighbours(io.output / "neighbours.parquet", neighbours)
+
+    return StageReport(
+        metrics={**_metrics(scores), "n_words": len(vectors), "dim": vectors.dim, "space_id": vectors.space_id},
+        rows={"neighbours.parquet": n_rows},
+        table=[_table_row(score) for score in scores],
+        markdown=_markdown(scores, neighbours, unknown),
+    )
+
+
+def neighbour_queries(
+    vectors: WordVectors, benchmarks: list[Benchmark], config: EvaluationConfig
+) -> tuple[list[str], list[str]]:
+    """The words whose neighbours are listed, and the configured ones that have no vector.
+
+    Without configured words, the most frequent words that a benchmark rates: those are content words, in whatever
+    language the benchmarks are, which no list of function words has to sort out. Without any of these, the most
+    frequent words.
+    """
+    if config.neighbour_words:
+        found = {word: find_word(vectors, word) for word in config.neighbour_words}
+        known = dict.fromkeys(spelling for spelling in found.values() if spelling is not None)
+        return list(known), [word for word, spelling in found.items() if spelling is None]
+    rated = {word for benchmark in benchmarks for word in (*benchmark.words1, *benchmark.words2)}
+    spellings = {find_word(vectors, word) for word in rated}
+    counts = vectors.counts
+    by_frequency = range(len(vectors)) if counts is None else np.argsort(-counts, kind="stable").tolist()
+    words = [vectors.words[word_id] for word_id in by_frequency]
+    content_words = [word for word in words if word in spellings]
+    return (content_words or words)[: config.n_neighbour_words], []
+
+
+def _write_neighbours(path: Path, neighbours: dict[str, list[tuple[str, float]]]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        (word, rank, neighbour, cosine)
+        for word, found in neighbours.items()
+        for rank, (neighbour, cosine) in enumerate(found, start=1)
+    ]
+    names_and_types = {"word": pa.string(), "rank": pa.int32(), "neighbour": pa.string(), "cosine": pa.float32()}
+    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in names_and_types.items()])
+    columns = [[row[at] for row in rows] for at in range(len(names_and_types))]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    pq.write_table(pa.table(arrays, schema=schema), path, compression="zstd")
+    return len(rows)
+
+
+def _metrics(scores: list[SimilarityScore]) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
+    for score in scores:
+        numbers = {
+            "spearman": score.spearman,
+            "lower": score.lower,
+            "upper": score.upper,
+            "pearson": score.pearson,
+            "spearman_all_pairs": score.spearman_all_pairs,
+            "coverage": score.coverage,
+        }
+        metrics |= {f"{score.benchmark}_{name}": value for name, value in numbers.items() if value is not None}
+    covered = [score.spearman for score in scores if score.spearman is not None]
+    metrics["mean_spearman"] = sum(score.spearman_all_pairs or 0.0 for score in scores) / len(scores)
+    if covered:
+        metrics["mean_spearman_covered"] = sum(covered) / len(covered)
+    metrics["mean_coverage"] = sum(score.coverage for score in scores) / len(scores)
+    return metrics | {"n_benchmarks": len(scores), "n_benchmarks_scored": len(covered)}
+
+
+def _table_row(score: SimilarityScore) -> dict[str, Any]:
+    return {
+        "benchmark": score.title,
+        "spearman": _rounded(score.spearman),
+        "lower": _rounded(score.lower),
+        "upper": _rounded(score.upper),
+        "pearson": _rounded(score.pearson),
+        "spearman_all_pairs": _rounded(score.spearman_all_pairs),
+        "n_covered": score.n_covered,
+        "n_pairs": score.n_pairs,
+        "coverage_pct": round(100 * score.coverage, 1),
+        "note": score.reason,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _markdown(scores: list[SimilarityScore], neighbours: dict[str, list[tuple[str, float]]], unknown: list[str]) -> str:
+    paragraphs = [
+        "Spearman's rank correlation of cosines with human ratings, on the pairs whose words both have vectors, with "
+        f"its {100 * scores[0].confidence:g} % interval ({scores[0].n_resamples:,} bootstrap resamples). "
+        "`spearman_all_pairs` puts the other pairs in the middle of the ranks, so that lost vocabulary costs, and "
+        "leaves out pairs of a word with itself, which any vectors get right; `mean_spearman` is its mean."
+    ]
+    if unknown:
+        paragraphs.append(f"Without vector, so without neighbours: {', '.join(unknown)}.")
+    shown = list(neighbours.items())[:_N_LISTS_SHOWN]
+    lists = [
+        f"| {_cell(word)} | {_cell(', '.join(neighbour for neighbour, _ in found[:_N_NEIGHBOURS_SHOWN]))} |"
+        for word, found in shown
+    ]
+    if lists:
+        paragraphs.append("\n".join(["| word | nearest words |", "| --- | --- |", *lists]))
+    return "\n\n".join(paragraphs)
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|")
