@@ -1,0 +1,123 @@
+"""A finished pipeline in miniature: the artifacts and manifests that ``register`` reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vecmill.evaluation.similarity import SimilarityScore
+from vecmill.registry.config import RegistryConfig
+from vecmill.registry.session import registry_session
+from vecmill.store.digest import digest_json
+from vecmill.store.stage import StageIO
+from vecmill.vectors.word_vectors import WordVectors
+
+WORDS = ("king", "queen", "man", "woman", "crown", "apple", "pear", "plum", "tree", "root")
+
+
+def manifest(stage: str, config: dict[str, Any], metrics: dict[str, Any], seed: int | None = None) -> dict[str, Any]:
+    """A manifest as the store hands it to a stage."""
+    parts = {"stage": stage, "config": {stage: config}, "seed": seed}
+    digest = digest_json([parts, metrics])
+    return {"stage": stage, "key": digest[:32], "digest": digest, "parts": parts, "metrics": metrics, "files": []}
+
+
+class Finished:
+    """Builds the inputs of ``register`` below ``root``; each call gives other vectors, as if trained anew."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._n_made = 0
+
+    def __call__(self, score: float | None, *, sources: tuple[str, ...] = ("corpus/*.txt",)) -> StageIO:
+        self._n_made += 1
+        root = self._root / str(self._n_made)
+        vectors = np.random.default_rng(self._n_made).normal(size=(len(WORDS), 4)).astype(np.float32)
+        WordVectors(WORDS, vectors, np.arange(len(WORDS), 0, -1)).save(root / "train" / "vectors")
+        losses = {"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.5], "n_pairs": [9, 9, 9], "learning_rate": [0.02, 0.01, 0.0]}
+        pq.write_table(pa.table(losses), root / "train" / "losses.parquet")
+        row = SimilarityScore(
+            benchmark="wordsim353",
+            title="WordSim-353",
+            spearman=score,
+            lower=None if score is None else score - 0.1,
+            upper=None if score is None else score + 0.1,
+            pearson=score,
+            spearman_all_pairs=score,
+            lower_all_pairs=None,
+            upper_all_pairs=None,
+            n_pairs=353,
+            n_covered=317,
+            coverage=0.9,
+            n_lowercased=0,
+            n_missing_words=1,
+            n_self_pairs=0,
+            missing_words=("zyzzyva",),
+            confidence=0.95,
+            n_resamples=100,
+            reason="no covered pair" if score is None else "",
+            scale=(0.0, 10.0),
+            digest="d",
+        ).as_json()
+        self._json(root / "evaluate" / "scores.json", [row])
+        table = {"word": ["king"], "rank": [1], "neighbour": ["queen"], "cosine": [0.8]}
+        pq.write_table(pa.table(table), root / "evaluate" / "neighbours.parquet")
+        self._json(root / "contract" / "report.json", {"passed": True})
+        for stage in ("ingest", "vocabulary", "register"):
+            (root / stage).mkdir(parents=True)
+        metrics = {"mean_spearman": score, "wordsim353_spearman": score, "mean_coverage": 0.9, "n_words": len(WORDS)}
+        lineage = {
+            "ingest": manifest("corpus", {"sources": list(sources), "cleaning": ["nfc"]}, {"n_documents": 12}),
+            "contract": manifest("contract", {"max_failing_frac": 0.1}, {}),
+            "vocabulary": manifest("vocabulary", {"min_count": 5}, {"n_words": len(WORDS)}, seed=7),
+            "train": manifest("train", {"dim": 4, "made": self._n_made}, {"final_loss": 1.5}, seed=7),
+            "evaluate": manifest("evaluate", {"benchmarks": ["wordsim353"]}, metrics, seed=7),
+        }
+        inputs = {name: root / name for name in lineage}
+        return StageIO(inputs=inputs, output=root / "register", seed=7, lineage=lineage)
+
+    @staticmethod
+    def _json(path: Path, value: Any) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value), encoding="utf-8")
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Callable[..., StageIO]:
+    """``finished(score)`` gives the inputs of ``register`` for a model with that score."""
+    return Finished(tmp_path / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite registry with tables and nothing in them; making one takes seconds, copying it does not."""
+    path = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    with registry_session(f"sqlite:///{path}"):
+        pass
+    return path
+
+
+@pytest.fixture
+def sqlite_config(tmp_path: Path, empty_registry: Path) -> RegistryConfig:
+    """A registry in an SQLite file of the test's own."""
+    path = tmp_path / "state" / "mlflow.db"
+    path.parent.mkdir()
+    shutil.copyfile(empty_registry, path)
+    return RegistryConfig(tracking_uri=f"sqlite:///{path}", model_name="words")
+
+
+@pytest.fixture
+def client(sqlite_config: RegistryConfig) -> Any:
+    """MLflow's own client of that registry, to see what it says."""
+    import mlflow
+
+    uri = sqlite_config.tracking_uri
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -1,0 +1,116 @@
+"""Which registry a model goes to, under which name, and what decides between two of its versions."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from pydantic import ConfigDict, Field, field_serializer
+
+from vecmill.config.base import Config
+from vecmill.errors import ConfigError
+
+_SQLITE = "sqlite:///"
+_USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def without_password(text: str) -> str:
+    """``text`` with the user name and password of every URI in it left out.
+
+    >>> without_password("https://ann:secret@registry.example.org:5000/x")
+    'https://registry.example.org:5000/x'
+    """
+    return _USER_INFO.sub("", text)
+
+
+class RegistryConfig(Config):
+    """Where and under which name the model is registered."""
+
+    # A refused URI may hold a password; pydantic would repeat it in the message.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    tracking_uri: str | None = Field(
+        default=None,
+        pattern=r"^(sqlite:///.+|(https?|postgresql|mysql|mssql)(\+\w+)?://.+)$",
+        repr=False,
+        description="MLflow registry: sqlite:///PATH, http(s)://HOST:PORT or a database URI of MLflow's. None: what "
+        "MLFLOW_TRACKING_URI says, else mlflow.db in the state folder (.vecmill). Give credentials in "
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; a password inside the URI is used but never stored",
+    )
+    artifact_location: str | None = Field(
+        default=None,
+        min_length=1,
+        repr=False,
+        description="Folder or URI (s3://BUCKET/PREFIX) that a new experiment keeps its files in. None: the folder "
+        "mlartifacts beside an SQLite file; a server's own choice otherwise",
+    )
+    experiment: str = Field(
+        default="vecmill",
+        min_length=1,
+        max_length=500,
+        description="MLflow experiment that the run is logged to; made if missing (length: MLflow's limit)",
+    )
+    model_name: str = Field(
+        default="vecmill-words",
+        min_length=1,
+        max_length=250,
+        pattern=r"^[^/:']+$",
+        description="Registered model that gets the new version; without slash, colon and apostrophe, which MLflow "
+        "cannot use or look up",
+    )
+    primary_metric: str = Field(
+        default="mean_spearman",
+        min_length=1,
+        description="Score that decides between champion and challenger, higher is better: a mean over the benchmarks "
+        "(mean_spearman counts words without vector against the model; mean_spearman_covered does not), or "
+        "BENCHMARK/spearman or BENCHMARK/spearman_all_pairs for one of them",
+    )
+
+    @field_serializer("tracking_uri", "artifact_location")
+    def _stored_without_password(self, value: str | None) -> str | None:
+        # What is serialised ends in keys, manifests and flow parameters; a changed password is not another registry.
+        return None if value is None else without_password(value)
+
+
+def resolve_tracking_uri(config: RegistryConfig, state: Path | None = None) -> str:
+    """The URI to hand to MLflow, with an SQLite path made absolute.
+
+    Parameters
+    ----------
+    config : the registry's configuration
+    state : state folder for the default database; None means ``.vecmill`` below the current folder
+
+    Raises
+    ------
+    ConfigError : an in-memory SQLite database, which would forget the model when the process ends
+    """
+    uri = config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        return f"{_SQLITE}{((state or Path('.vecmill')) / 'mlflow.db').absolute()}"
+    path = sqlite_path(uri)
+    if path is None:
+        return uri
+    if path.name == ":memory:":
+        raise ConfigError(
+            f"registry.tracking_uri is {uri!r}, a database that ends with the process",
+            expected="sqlite:///PATH of a file",
+            todo="name a file, or leave registry.tracking_uri out to use .vecmill/mlflow.db",
+        )
+    return f"{_SQLITE}{path.absolute()}"
+
+
+def resolve_artifact_location(config: RegistryConfig, tracking_uri: str) -> str | None:
+    """Where a new experiment's files go; None leaves it to the server behind ``tracking_uri``."""
+    if config.artifact_location is not None:
+        location = config.artifact_location
+        return location if "://" in location else str(Path(location).absolute())
+    path = sqlite_path(tracking_uri)
+    return None if path is None else str(path.parent / "mlartifacts")
+
+
+def sqlite_path(tracking_uri: str) -> Path | None:
+    """The database file of an ``sqlite:///`` URI, None for any other URI."""
+    if not tracking_uri.startswith(_SQLITE):
+        return None
+    return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0])

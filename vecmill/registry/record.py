@@ -1,0 +1,208 @@
+"""What of a run is written down in MLflow, and in which shape its limits allow."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vecmill.registry.config import without_password
+from vecmill.store.digest import digest_json
+from vecmill.store.stage import StageIO
+
+# MLflow refuses what is longer, or cuts it without a mark.
+_PARAM_VALUE_CHARS = 6000
+_DATASET_DIGEST_CHARS = 36
+_DATASET_SOURCE_CHARS = 65_000
+_PARAMS_PER_CALL = 100
+_METRICS_PER_CALL = 1000
+_SCORE_FIGURES = ("spearman", "lower", "upper", "pearson", "spearman_all_pairs", "coverage", "n_pairs", "n_covered")
+# Of these, what may decide between two versions.
+_DECIDING_FIGURES = ("spearman", "spearman_all_pairs")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything of a run that MLflow is told, gathered before the first call.
+
+    Attributes
+    ----------
+    params : configuration of every stage, flattened ("train.dim"), as text
+    metrics : one number each, ``BENCHMARK/figure`` for scores and ``stage/name`` for the stages' own metrics
+    scores : what may decide between versions, None where the evaluation could not give a number: its means over the
+        benchmarks ("mean_spearman"), and ``BENCHMARK/spearman`` and ``BENCHMARK/spearman_all_pairs``
+    curves : (step, value) by metric name
+    corpus : the dataset's name, digest, source and profile
+    lineage_digest : what the model was made from, as one digest over all upstream artifacts
+    data_digest : digest of the ingest artifact
+    space_id : stamp of the vector space
+    """
+
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    scores: Mapping[str, float | None]
+    curves: Mapping[str, list[tuple[int, float]]]
+    corpus: Mapping[str, str]
+    lineage_digest: str
+    data_digest: str
+    space_id: str
+
+
+def gather(io: StageIO) -> Record:
+    """Read the input artifacts and manifests."""
+    scores = json.loads((io.inputs["evaluate"] / "scores.json").read_text(encoding="utf-8"))
+    meta = json.loads((io.inputs["train"] / "vectors" / "meta.json").read_text(encoding="utf-8"))
+    digests = {name: manifest["digest"] for name, manifest in io.lineage.items()}
+    return Record(
+        params=_params(io.lineage),
+        metrics=_metrics(io.lineage, scores),
+        scores=_scores(io.lineage["evaluate"]["metrics"], scores),
+        curves=_curves(io.inputs["train"] / "losses.parquet"),
+        corpus=_corpus(io.lineage["ingest"]),
+        lineage_digest=digest_json(digests),
+        data_digest=digests["ingest"],
+        space_id=str(meta["space_id"]),
+    )
+
+
+def write(client: Any, run_id: str, record: Record) -> None:
+    """Tell MLflow the parameters, metrics and dataset of a run; ``client`` is an ``mlflow.MlflowClient``."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+
+    now = int(time.time() * 1000)
+    params = [Param(name, value) for name, value in record.params.items()]
+    metrics = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
+    metrics += [Metric(name, value, now, step) for name, curve in record.curves.items() for step, value in curve]
+    for start in range(0, len(params), _PARAMS_PER_CALL):
+        client.log_batch(run_id, params=params[start : start + _PARAMS_PER_CALL])
+    for start in range(0, len(metrics), _METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=metrics[start : start + _METRICS_PER_CALL])
+    dataset = Dataset(source_type="vecmill", **record.corpus)
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def write_files(folder: Path, io: StageIO, record: Record) -> None:
+    """Fill a folder with the files that a run keeps: scores, contract report, manifest chain, learning curve."""
+    (folder / "manifests").mkdir()
+    for name, manifest in io.lineage.items():
+        text = without_password(json.dumps(manifest, indent=1, ensure_ascii=False))
+        (folder / "manifests" / f"{name}.json").write_text(text, encoding="utf-8")
+    (folder / "scores.json").write_bytes((io.inputs["evaluate"] / "scores.json").read_bytes())
+    (folder / "contract").mkdir()
+    (folder / "contract" / "report.json").write_bytes((io.inputs["contract"] / "report.json").read_bytes())
+    loss = record.curves.get("train/loss", [])
+    if loss:
+        draw_learning_curve(loss, folder / "learning_curve.png")
+
+
+def draw_learning_curve(loss: list[tuple[int, float]], path: Path) -> None:
+    """Draw loss by epoch as a PNG."""
+    from matplotlib.figure import Figure  # without pyplot: no window system, no global figures
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([step for step, _ in loss], [value for _, value in loss], marker="o", color="#1f6f8b")
+    axes.set(xlabel="epoch", ylabel="mean loss per pair (nats)", title="Learning curve")
+    axes.grid(alpha=0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.savefig(path, dpi=120)
+
+
+def _params(lineage: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    params: dict[str, str] = {}
+    for stage, manifest in lineage.items():
+        params |= _flat(manifest["parts"]["config"])
+        if manifest["parts"]["seed"] is not None:
+            params[f"{stage}.seed"] = str(manifest["parts"]["seed"])
+    return dict(sorted(params.items()))
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    if isinstance(value, Mapping) and value:
+        leaves: dict[str, str] = {}
+        for name, each in value.items():
+            leaves |= _flat(each, f"{prefix}.{name}" if prefix else str(name))
+        return leaves
+    text = without_password(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return {prefix: text if len(text) <= _PARAM_VALUE_CHARS else text[: _PARAM_VALUE_CHARS - 1] + "…"}
+
+
+def _metrics(lineage: Mapping[str, Mapping[str, Any]], scores: list[dict[str, Any]]) -> dict[str, float]:
+    metrics: dict[str, Any] = {}
+    for stage, manifest in lineage.items():
+        if stage == "evaluate":
+            metrics |= _means(manifest["metrics"])
+        else:
+            metrics |= {f"{stage}/{name}": value for name, value in manifest["metrics"].items()}
+    for score in scores:
+        metrics |= {f"{score['benchmark']}/{figure}": score.get(figure) for figure in _SCORE_FIGURES}
+    return {name: float(value) for name, value in metrics.items() if _is_number(value)}
+
+
+def _scores(summary: Mapping[str, Any], scores: list[dict[str, Any]]) -> dict[str, float | None]:
+    found = {"mean_spearman": None, **_means(summary)}
+    for score in scores:
+        found |= {f"{score['benchmark']}/{figure}": score.get(figure) for figure in _DECIDING_FIGURES}
+    return {name: float(value) if _is_number(value) else None for name, value in found.items()}
+
+
+def _means(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the evaluation sums up over its benchmarks; the rest of its metrics repeats single scores."""
+    return {name: value for name, value in summary.items() if name.startswith("mean_")}
+
+
+def _curves(losses: Path) -> dict[str, list[tuple[int, float]]]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(losses).to_pydict()
+    return {
+        f"train/{name}": [
+            (int(step), value) for step, value in zip(table["epoch"], values, strict=True) if _is_number(value)
+        ]
+        for name, values in table.items()
+        if name != "epoch"
+    }
+
+
+def _corpus(ingest: Mapping[str, Any]) -> dict[str, str]:
+    config = ingest["parts"]["config"]
+    sources = json.dumps(_find(config, "sources"), ensure_ascii=False)
+    facts = {name: value for name, value in ingest["metrics"].items() if _is_number(value)}
+    schema = {"mlflow_colspec": [{"name": name, "type": kind, "required": True} for name, kind in _COLUMNS]}
+    return {
+        "name": "corpus",
+        "digest": str(ingest["digest"])[:_DATASET_DIGEST_CHARS],
+        "source": json.dumps(
+            {"sources": without_password(sources)[:_DATASET_SOURCE_CHARS], "ingest": ingest["digest"]}
+        ),
+        "schema": json.dumps(schema),
+        "profile": json.dumps(facts),
+    }
+
+
+# Columns of the ingest artifact, with MLflow's names for the types.
+_COLUMNS = (
+    ("doc_id", "string"),
+    ("source_uri", "string"),
+    ("title", "string"),
+    ("text", "string"),
+    ("n_chars", "long"),
+)
+
+
+def _find(config: Any, name: str) -> Any:
+    """The first value of that name in a nested configuration, None if there is none."""
+    if not isinstance(config, Mapping):
+        return None
+    if name in config:
+        return config[name]
+    return next((found for each in config.values() if (found := _find(each, name)) is not None), None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

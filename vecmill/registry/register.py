@@ -1,0 +1,339 @@
+"""The ``register`` stage: a finished model becomes an MLflow run and a version of a registered model.
+
+Order, so that whatever breaks leaves nothing half done: the run with all that is known of the model, the model's
+files, the version (with its scores), the alias ``challenger``, the alias ``champion`` if it won, the verdict. Until
+the version exists nothing refers to the new files; until an alias is set nobody loads it; and a version without a
+verdict is finished, rather than made anew, by the next registration of the same artifacts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vecmill.errors import ConfigError
+from vecmill.progress import track
+from vecmill.registry.config import (
+    RegistryConfig,
+    resolve_artifact_location,
+    resolve_tracking_uri,
+    sqlite_path,
+    without_password,
+)
+from vecmill.registry.promotion import (
+    CHALLENGER,
+    CHAMPION,
+    VERDICT_TAG,
+    Champion,
+    Verdict,
+    current_champion,
+    decide,
+    move_aliases,
+    score_as_tag,
+    score_tag,
+)
+from vecmill.registry.record import Record, gather, write, write_files
+from vecmill.registry.session import calling, registry_lock, registry_session
+from vecmill.store.stage import StageIO, StageReport
+
+REGISTRATION_NAME = "registration.json"
+LINEAGE_TAG = "lineage"
+_MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")
+# What the stored model imports; it is loaded again with the versions that it was made with.
+_MODEL_LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow")
+_DESCRIPTION_CHARS = 5000  # MLflow's limit
+
+
+@dataclass(frozen=True)
+class _Version:
+    """A version in the registry, with the run and the logged model behind it."""
+
+    number: str
+    run_id: str
+    model_id: str
+
+
+def register_model(config: RegistryConfig, io: StageIO) -> StageReport:
+    """Log the run, store the model, register it, and settle who is champion.
+
+    Reads ``train`` (vectors and losses), ``evaluate`` (scores and neighbours), ``contract`` (report) and the manifests
+    in ``io.lineage``. Writes ``registration.json``: where the model is, under which version, and the verdict.
+
+    Raises
+    ------
+    ConfigError : the primary metric is none that the evaluation has, or the experiment's files go elsewhere
+    RegistryError : the registry does not answer or refuses; the run is marked FAILED there if that is possible
+    """
+    record = gather(io)
+    score = primary_score(record, config.primary_metric)
+    uri = resolve_tracking_uri(config)
+    with track("registering", 4, "steps") as bar, registry_session(uri) as client:
+        experiment_id = _experiment(client, config, uri)
+        bar.advance()
+        version = _unfinished(client, config, record, uri)
+        if version is None:
+            version = _new_version(client, config, io, record, experiment_id, uri)
+        bar.advance(2)
+        before, verdict = _promote(client, config, version, score, uri)
+        bar.advance()
+    registration = _registration(config, record, version, before, verdict, score, uri)
+    text = json.dumps(registration, indent=1, ensure_ascii=False) + "\n"
+    (io.output / REGISTRATION_NAME).write_text(text, encoding="utf-8")
+    return _report(registration)
+
+
+def primary_score(record: Record, metric: str) -> float | None:
+    """The score that decides, None where the evaluation could not give one.
+
+    Raises
+    ------
+    ConfigError : the evaluation has no such metric
+    """
+    if metric in record.scores:
+        return record.scores[metric]
+    raise ConfigError(
+        f"registry.primary_metric is {metric!r}, which the evaluation does not have",
+        expected="one of " + ", ".join(sorted(record.scores)),
+        todo="correct registry.primary_metric, or add the benchmark to the evaluation",
+    )
+
+
+def browse_command(config: RegistryConfig) -> str:
+    """The shell command (or address) that opens the registry in a browser."""
+    uri = resolve_tracking_uri(config)
+    if sqlite_path(uri) is None:
+        return without_password(uri)
+    files = resolve_artifact_location(config, uri)
+    # Without the variable the server starts eight more processes for jobs that nobody sends.
+    return (
+        f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri {shlex.quote(uri)} "
+        f"--artifacts-destination {shlex.quote(str(files))} --host 127.0.0.1 --workers 1"
+    )
+
+
+def _experiment(client: Any, config: RegistryConfig, uri: str) -> str:
+    """Id of the experiment, made if missing."""
+    from mlflow.exceptions import MlflowException
+
+    location = resolve_artifact_location(config, uri)
+    with calling(uri, f"open the experiment {config.experiment!r}"):
+        found = client.get_experiment_by_name(config.experiment)
+        if found is None:
+            try:
+                return str(client.create_experiment(config.experiment, artifact_location=location))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            found = client.get_experiment_by_name(config.experiment)  # another process was quicker
+    if found.lifecycle_stage != "active":
+        raise ConfigError(
+            f"the experiment {config.experiment!r} in {without_password(uri)} has been deleted",
+            expected="an active experiment, or none of that name",
+            todo=f"restore it (`mlflow experiments restore --experiment-id {found.experiment_id}`) "
+            "or set registry.experiment to another name",
+        )
+    asked = config.artifact_location
+    if asked is not None and found.artifact_location.rstrip("/") != str(location).rstrip("/"):
+        raise ConfigError(
+            f"registry.artifact_location is {without_password(asked)}, while the experiment {config.experiment!r} "
+            f"keeps its files in {without_password(found.artifact_location)}",
+            expected="the place that the experiment was made with; MLflow cannot move it",
+            todo="set registry.experiment to a new name, or leave registry.artifact_location out",
+        )
+    return str(found.experiment_id)
+
+
+def _unfinished(client: Any, config: RegistryConfig, record: Record, uri: str) -> _Version | None:
+    """A version made from the same artifacts whose registration broke off before the verdict."""
+    query = f"name = '{config.model_name}' and tags.{LINEAGE_TAG} = '{record.lineage_digest}'"
+    with calling(uri, f"look for versions of {config.model_name}"):
+        for each in client.search_model_versions(query):
+            if VERDICT_TAG not in each.tags and each.status == "READY":
+                return _Version(str(each.version), each.run_id, each.source.removeprefix("models:/"))
+    return None
+
+
+def _new_version(
+    client: Any,
+    config: RegistryConfig,
+    io: StageIO,
+    record: Record,
+    experiment_id: str,
+    uri: str,
+) -> _Version:
+    train = io.lineage["train"]
+    with calling(uri, "log the run"):
+        run = client.create_run(experiment_id, run_name=f"{config.model_name} {str(train['digest'])[:12]}")
+    run_id = run.info.run_id
+    try:
+        with calling(uri, "log the run"):
+            write(client, run_id, record)
+        with calling(uri, "store the files of the run"):
+            _store_files(client, run_id, io, record)
+        with calling(uri, "store the model"):
+            model_id = _store_model(run_id, io, record)
+        with calling(uri, f"register a version of {config.model_name}"):
+            number = _create_version(client, config.model_name, run_id, model_id, _tags(record))
+    except BaseException:
+        # What failed may be the registry itself; then its own list will show the run as still running.
+        with contextlib.suppress(Exception):
+            client.set_terminated(run_id, "FAILED")
+        raise
+    return _Version(number, run_id, model_id)
+
+
+def _store_files(client: Any, run_id: str, io: StageIO, record: Record) -> None:
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryDirectory(prefix="vecmill-run-") as folder:
+        write_files(Path(folder), io, record)
+        client.log_artifacts(run_id, folder)
+    neighbours = pq.read_table(io.inputs["evaluate"] / "neighbours.parquet").to_pydict()
+    with warnings.catch_warnings():
+        # MLflow asks pandas for columns of type object, which pandas 3 no longer makes of text.
+        warnings.filterwarnings("ignore", message="For backward compatibility, 'str' dtypes")
+        client.log_table(run_id, neighbours, "neighbours.json")
+
+
+def _store_model(run_id: str, io: StageIO, record: Record) -> str:
+    """Store the vectors with the code that answers for them; the id of the logged model."""
+    import pyarrow.parquet as pq
+
+    with warnings.catch_warnings():
+        # MLflow warns at import about type hints of its own, which nobody here can change.
+        warnings.filterwarnings("ignore", message="(?s).*Any type hint is inferred", category=UserWarning)
+        import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Array, ColSpec, ParamSchema, ParamSpec, Schema
+
+    vectors = io.inputs["train"] / "vectors"
+    # The input has no name, so that a plain list of words will do as well as a table of one column.
+    signature = ModelSignature(
+        inputs=Schema([ColSpec("string")]),
+        outputs=Schema(
+            [
+                ColSpec("string", "word"),
+                ColSpec("boolean", "known"),
+                ColSpec(Array("double"), "vector", required=False),
+                ColSpec(Array("string"), "neighbours", required=False),
+                ColSpec(Array("double"), "cosines", required=False),
+            ]
+        ),
+        params=ParamSchema([ParamSpec("task", "string", "vectors"), ParamSpec("n", "long", 10)]),
+    )
+    words = pq.ParquetFile(vectors / "words.parquet").read_row_group(0, columns=["word"])["word"][:3].to_pylist()
+    with mlflow.start_run(run_id=run_id, nested=True):
+        model = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(_MODEL_CODE),
+            artifacts={"vectors": str(vectors)},
+            signature=signature,
+            input_example=words,
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in _MODEL_LIBRARIES],
+            metadata={"space_id": record.space_id, "data_digest": record.data_digest},
+        )
+    return str(model.model_id)
+
+
+def _create_version(client: Any, name: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name, description="Word vectors; models:/NAME@champion is the one to use.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(
+        name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id, tags=dict(tags)
+    )
+    return str(version.version)
+
+
+def _tags(record: Record) -> dict[str, str]:
+    # Every score, not only the primary one: which is primary may change, and the champion is judged by its tags.
+    return {
+        LINEAGE_TAG: record.lineage_digest,
+        "data_digest": record.data_digest,
+        "space_id": record.space_id,
+        **{score_tag(name): score_as_tag(score) for name, score in record.scores.items()},
+    }
+
+
+def _promote(
+    client: Any, config: RegistryConfig, version: _Version, score: float | None, uri: str
+) -> tuple[Champion | None, Verdict]:
+    name = config.model_name
+    # The lock keeps a second registration on this host from judging by a champion that is just being replaced.
+    with (
+        calling(
+            uri,
+            f"set the aliases of {name}, whose version {version.number} is stored,",
+            todo=f"run again: the next run finishes version {version.number} instead of adding another one, "
+            "and the champion stays what it is until then",
+        ),
+        registry_lock(uri),
+    ):
+        try:
+            before = current_champion(client, name, config.primary_metric)
+            verdict = decide(version.number, config.primary_metric, score, before)
+            client.update_model_version(name, version.number, description=verdict.text[:_DESCRIPTION_CHARS])
+            move_aliases(client, name, version.number, verdict)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                client.set_terminated(version.run_id, "FAILED")
+            raise
+        client.set_terminated(version.run_id, "FINISHED")
+    return before, verdict
+
+
+def _registration(
+    config: RegistryConfig,
+    record: Record,
+    version: _Version,
+    before: Champion | None,
+    verdict: Verdict,
+    score: float | None,
+    uri: str,
+) -> dict[str, Any]:
+    return {
+        "model_name": config.model_name,
+        "model_version": version.number,
+        "model_uri": f"models:/{config.model_name}/{version.number}",
+        "aliases": sorted([CHALLENGER, *([CHAMPION] if verdict.promote else [])]),
+        "run_id": version.run_id,
+        "model_id": version.model_id,
+        "experiment": config.experiment,
+        "tracking_uri": without_password(uri),
+        "browse": browse_command(config),
+        "space_id": record.space_id,
+        "data_digest": record.data_digest,
+        "primary_metric": config.primary_metric,
+        "score": score,
+        "champion_before": None if before is None else before.version,
+        "champion_after": version.number if verdict.promote or before is None else before.version,
+        "verdict": verdict.text,
+    }
+
+
+def _report(registration: Mapping[str, Any]) -> StageReport:
+    shown = ("model_name", "model_version", "aliases", "score", "champion_before", "champion_after", "verdict")
+    name, browse = registration["model_name"], registration["browse"]
+    if browse.startswith("http"):
+        look = f"[Open it in MLflow]({browse}/#/models/{name}/versions/{registration['model_version']})."
+    else:
+        look = f"`vecmill browse` shows the registry; so does\n\n```\n{browse}\n```"
+    return StageReport(
+        metrics={key: registration[key] for key in (*shown, "run_id", "model_id", "tracking_uri")},
+        table=[{**{key: registration[key] for key in shown}, "aliases": ", ".join(registration["aliases"])}],
+        markdown=f"**{name}**: {registration['verdict']}.\n\n"
+        f'`mlflow.pyfunc.load_model("models:/{name}@{CHAMPION}")` loads the champion from '
+        f"`{registration['tracking_uri']}`. {look}\n",
+    )
