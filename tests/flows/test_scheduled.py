@@ -1,0 +1,167 @@
+"""The long-lived form: deployments on a real Prefect server, a process worker, schedules, and processes that die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from servers import ROOT, start_worker, stop, wait_until
+from tasks.deployment import WATCH_NAME
+from vecmill.store.artifact_store import ArtifactStore, StoreConfig
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def client(deployed: dict[str, str]) -> Iterator[SyncPrefectClient]:
+    with (
+        temporary_settings({PREFECT_API_URL: deployed["PREFECT_API_URL"]}),
+        get_client(sync_client=True) as open_client,
+    ):
+        yield open_client
+
+
+@pytest.fixture(scope="module")
+def worker(deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[Any]]:
+    process = start_worker(deployed, tmp_path_factory.mktemp("worker") / "worker.log")
+    yield process
+    stop(process)
+
+
+def trigger(client: SyncPrefectClient, config: dict[str, Any]) -> Any:
+    deployment = client.read_deployment_by_name("words/words")
+    return client.create_flow_run_from_deployment(deployment.id, parameters={"config": config}).id
+
+
+def state_of(client: SyncPrefectClient, run_id: Any) -> str:
+    state = client.read_flow_run(run_id).state
+    return state.name if state else ""
+
+
+def finished(client: SyncPrefectClient, run_id: Any) -> bool:
+    state = client.read_flow_run(run_id).state
+    return bool(state and state.is_final())
+
+
+def task_states(client: SyncPrefectClient, run_id: Any) -> dict[str, str]:
+    """Name of each task's last state; task states reach the API a moment after the flow's."""
+    from prefect.client.schemas.filters import FlowRunFilterId
+
+    runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
+    by_start = sorted(runs, key=lambda each: each.start_time or datetime.min.replace(tzinfo=UTC))
+    return {each.name.rsplit("-", 1)[0]: each.state.name for each in by_start if each.state}
+
+
+STAGES = {"ingest", "contract", "vocabulary", "encode", "train", "evaluate", "register"}
+
+
+def test_scheduled_runs_appear_at_two_in_their_zone(client: SyncPrefectClient) -> None:
+    deployment = client.read_deployment_by_name("words/words-nightly")
+    assert deployment.concurrency_options is not None or deployment.global_concurrency_limit is not None
+
+    def runs() -> list[Any]:
+        found = client.read_flow_runs()
+        return [each for each in found if each.deployment_id == deployment.id]
+
+    scheduled = wait_until(runs, 120, "the scheduler creates runs of words-nightly")
+    times = sorted(each.expected_start_time.astimezone(ZoneInfo("Europe/Berlin")) for each in scheduled)
+    assert {(each.hour, each.minute) for each in times} == {(2, 0)}
+    assert times[0] > datetime.now(UTC)
+    assert (times[0] - datetime.now(UTC)).total_seconds() <= 25 * 3600
+
+
+def test_lost_hosts_are_watched(client: SyncPrefectClient) -> None:
+    assert [each.name for each in client.read_automations_by_name(WATCH_NAME)] == [WATCH_NAME]
+
+
+def test_plain_prefect_deploys_the_file_as_it_is(deployed: dict[str, str], client: SyncPrefectClient) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", "pipelines.yaml", "--all"],
+        cwd=ROOT,
+        env=deployed,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(client.read_automations_by_name(WATCH_NAME)) == 1
+    names = {each.name for each in client.read_deployments()}
+    assert names == {"words", "words-nightly", "words-s3"}
+
+
+def test_a_run_completes_and_the_next_is_all_cached(
+    client: SyncPrefectClient, worker: subprocess.Popen[Any], small_config: dict[str, Any]
+) -> None:
+    for expected in ("Completed", "Cached"):
+        run_id = trigger(client, small_config)
+        wait_until(lambda run_id=run_id: finished(client, run_id), 150, "the run ends", worker)
+        assert state_of(client, run_id) == "Completed"
+        wait_until(
+            lambda run_id=run_id, expected=expected: task_states(client, run_id) == dict.fromkeys(STAGES, expected),
+            20,
+            f"all tasks are {expected}",
+        )
+
+
+def test_a_killed_flow_crashes_and_its_retry_resumes_where_it_died(
+    client: SyncPrefectClient, worker: subprocess.Popen[Any], small_config: dict[str, Any], deployed: dict[str, str]
+) -> None:
+    small_config["train"]["epochs"] = 400  # long enough to be killed in the middle
+    small_config["train"]["dim"] = 100
+    run_id = trigger(client, small_config)
+    store = ArtifactStore(StoreConfig(**small_config["store"]))
+    wait_until(lambda: list(store.manifests("encode")), 120, "the run reaches training", worker)
+    wait_until(lambda: task_states(client, run_id).get("train") == "Running", 30, "training runs")
+    (record,) = Path(small_config["store"]["uri"]).glob("runs/words/*.json")
+    os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+    wait_until(lambda: state_of(client, run_id) == "Crashed", 60, "the worker reports the crash", worker)
+    assert list(store.manifests("train")) == []
+
+    retried = subprocess.run(
+        [sys.executable, "-m", "prefect", "flow-run", "retry", str(run_id)],
+        env=deployed,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert retried.returncode == 0, retried.stdout + retried.stderr
+    wait_until(lambda: state_of(client, run_id) == "Completed", 200, "the retried run completes", worker)
+
+    def resumed() -> bool:
+        states = task_states(client, run_id)
+        return all(states.get(name) == "Cached" for name in ("ingest", "contract", "vocabulary", "encode")) and all(
+            states.get(name) == "Completed" for name in ("train", "evaluate", "register")
+        )
+
+    wait_until(resumed, 20, "stages before training are cached, the others built")
+
+
+def test_a_run_whose_host_is_lost_ends_crashed(
+    client: SyncPrefectClient, worker: subprocess.Popen[Any], small_config: dict[str, Any]
+) -> None:
+    """Worker and flow die together, so nobody is left to report it: the heartbeat automation does. Comes last here."""
+    small_config["train"]["epochs"] = 5_000
+    small_config["train"]["dim"] = 100
+    run_id = trigger(client, small_config)
+    wait_until(lambda: task_states(client, run_id).get("train") == "Running", 150, "training runs", worker)
+    (record,) = Path(small_config["store"]["uri"]).glob("runs/words/*.json")
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+    os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+    assert state_of(client, run_id) == "Running"
+    wait_until(lambda: state_of(client, run_id) == "Crashed", 240, "the automation notices the missing heartbeats")

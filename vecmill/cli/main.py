@@ -1,0 +1,147 @@
+"""``vecmill …``: parses, calls, prints; the work is done elsewhere.
+
+Only what every command needs is imported here. A run whose stages are all cached is answered from the store before
+Prefect, MLflow or any numerical library is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vecmill.config.files import PIPELINES_FILE
+from vecmill.errors import VecmillError
+from vecmill.quiet import be_quiet
+
+app = typer.Typer(
+    name="vecmill",
+    help="Build, judge, ship and keep your own text embeddings.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Name = Annotated[str, typer.Argument(help="Name of a deployment in the pipelines file, such as words.")]
+File = Annotated[Path, typer.Option("--file", help="The pipelines file.")]
+Set = Annotated[
+    list[str], typer.Option("--set", metavar="PATH=VALUE", help="Change a configuration value; may be repeated.")
+]
+Refresh = Annotated[
+    list[str], typer.Option("--refresh", metavar="STAGE", help="Build this stage again whatever stands; repeatable.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks, and the log of everything below.")]
+
+
+@app.command()
+def run(
+    name: Name,
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006 - Typer copies it
+    refresh: Refresh = [],  # noqa: B006
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run a pipeline in this process; stages whose artifact stands are not run again."""
+    from vecmill.cli.run import run_pipeline
+
+    run_pipeline(file, name, set_, tuple(refresh), as_json=json, debug=debug)
+
+
+@app.command()
+def explain(
+    name: Name,
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    refresh: Refresh = [],  # noqa: B006
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say which stages a run would build, and which of config, code, input or version is the cause."""
+    from vecmill.cli.inspect import explain_pipeline
+
+    explain_pipeline(file, name, set_, tuple(refresh), as_json=json)
+
+
+@app.command()
+def config(name: Name, file: File = Path(PIPELINES_FILE), set_: Set = [], debug: Debug = False) -> None:  # noqa: B006
+    """Print the whole configuration of a pipeline as YAML, defaults included."""
+    from vecmill.cli.inspect import print_config
+
+    print_config(file, name, set_)
+
+
+@app.command()
+def gc(
+    name: Name = "words",
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Remove artifacts that no registered model leads back to, from the store that the pipeline NAME uses."""
+    from vecmill.cli.inspect import collect_garbage
+
+    collect_garbage(file, name, set_, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def browse(
+    name: Name = "words",
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+    debug: Debug = False,
+) -> None:
+    """Open the model registry that the pipeline NAME uses as a web page on this machine, until Ctrl-C."""
+    from vecmill.cli.services import browse_registry
+
+    browse_registry(file, name, set_, port)
+
+
+@app.command()
+def deploy(file: File = Path(PIPELINES_FILE), debug: Debug = False) -> None:
+    """Send every pipeline to the Prefect server in PREFECT_API_URL, with its work pool and schedules."""
+    from vecmill.cli.services import deploy_all
+
+    deploy_all(file)
+
+
+@app.command()
+def version() -> None:
+    """Print vecmill's version."""
+    from importlib import metadata
+
+    typer.echo(metadata.version("vecmill"))
+
+
+def main() -> None:
+    """Entry point: exit code 0, 2 for what the user has to change, 1 for faults, 130 when interrupted."""
+    debug = "--debug" in sys.argv
+    be_quiet()
+    try:
+        app()
+    except VecmillError as error:
+        if debug:
+            traceback.print_exc()
+        typer.secho(f"vecmill: {error}", err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("vecmill: interrupted; finished stages are kept", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)  # whoever read our output has seen enough
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        typer.echo(
+            f"vecmill: something broke inside ({type(error).__name__}: {error}). Finished stages are kept. "
+            "What to do: run again with --debug for the traceback, and report it.",
+            err=True,
+        )
+        sys.exit(1)

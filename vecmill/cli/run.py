@@ -1,0 +1,119 @@
+"""``vecmill run``: answer from the store if everything stands, else run the flow."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json as json_module
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from vecmill.cli.common import Target, open_target, stderr_console, stdout_console
+from vecmill.cli.progress_bars import LogLines, TerminalBars
+from vecmill.pipelines.summary import summarise
+from vecmill.progress import show_progress_on
+from vecmill.store.execute import StageOutcome
+from vecmill.store.plan import PlannedStage, make_plan
+from vecmill.store.runs import latest_keys
+
+
+def run_pipeline(
+    file: Path, name: str, overrides: list[str], refresh: tuple[str, ...], *, as_json: bool, debug: bool
+) -> None:
+    """Run the pipeline ``name`` and print what it came to."""
+    started = time.perf_counter()
+    target = open_target(file, name, overrides, refresh)
+    console = stderr_console()
+    plan = make_plan(
+        target.pipeline, target.config, target.store, refresh=refresh, earlier=latest_keys(target.store, name)
+    )
+    target.store.remember()
+    if all(planned.hit for planned in plan):
+        summary = summarise(target.pipeline, target.config, target.store, _hits(plan), time.perf_counter() - started)
+    else:
+        summary = _run_flow(target, plan, refresh, console, debug)
+        summary["seconds"] = round(time.perf_counter() - started, 3)
+    if as_json:
+        sys.stdout.write(json_module.dumps(summary, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        show_summary(summary, stdout_console())
+
+
+def _hits(plan: list[PlannedStage]) -> list[StageOutcome]:
+    return [
+        StageOutcome(planned.manifest.ref, True, 0.0, planned.manifest.metrics)
+        for planned in plan
+        if planned.manifest is not None
+    ]
+
+
+def _run_flow(
+    target: Target, plan: list[PlannedStage], refresh: tuple[str, ...], console: Console, debug: bool
+) -> dict[str, Any]:
+    for planned in plan:
+        why = "cached" if planned.hit else planned.causes[0]
+        console.print(f"[{'green' if planned.hit else 'cyan'}]{planned.stage.name:<11}[/] {why}", soft_wrap=True)
+    _set_up_logging(console, debug)
+    home = Path(os.environ.setdefault("PREFECT_HOME", str(Path(".vecmill/prefect").absolute())))
+    home.mkdir(parents=True, exist_ok=True)
+    if "PREFECT_API_URL" not in os.environ:
+        console.print("Starting Prefect within this run (about ten seconds) …", soft_wrap=True)
+    # Late and by name: flows stand above the library, and importing Prefect takes longer than a cached run may.
+    adhoc = importlib.import_module("flows.adhoc")
+    sink = TerminalBars(console) if console.is_terminal else LogLines(console)
+    # Libraries below may print; on stdout only the result belongs.
+    with contextlib.redirect_stdout(sys.stderr), show_progress_on(sink):
+        summary: dict[str, Any] = adhoc.run_here(target.deployment.entrypoint, target.config, refresh)
+    return summary
+
+
+def _set_up_logging(console: Console, debug: bool) -> None:
+    handler = RichHandler(console=console, show_path=False, show_time=False, markup=False)
+    logger = logging.getLogger("vecmill")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+    logger.propagate = False
+    # Prefect logs each exception with its traceback; ours carry a message that needs none.
+    os.environ["PREFECT_LOGGING_LEVEL"] = "DEBUG" if debug else "CRITICAL"
+
+
+def show_summary(summary: dict[str, Any], console: Console) -> None:
+    """Print a run's summary as tables, and where to look next."""
+    stages = Table(title=f"Pipeline {summary['pipeline']}", title_justify="left", title_style="bold")
+    for column, justify in (("stage", "left"), ("artifact", "left"), ("", "left"), ("seconds", "right")):
+        stages.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for row in summary["stages"]:
+        done = "[green]cached[/]" if row["cached"] else "built"
+        stages.add_row(row["stage"], row["key"][:12], done, f"{row['seconds']:.1f}")
+    console.print(stages)
+    if summary["scores"]:
+        scores = Table(title="Scores (Spearman, 95 % interval)", title_justify="left", title_style="bold")
+        for column in ("benchmark", "score", "interval", "pairs covered"):
+            scores.add_column(column, justify="left" if column == "benchmark" else "right")
+        for row in summary["scores"]:
+            known = row["spearman"] is not None
+            scores.add_row(
+                row["benchmark"],
+                f"{row['spearman']:.3f}" if known else "–",
+                f"{row['lower']:.3f} … {row['upper']:.3f}" if known and row["lower"] is not None else "–",
+                f"{row['n_covered']:,} of {row['n_pairs']:,}",
+            )
+        console.print(scores)
+    model = summary["model"]
+    if model:
+        aliases = f" ({', '.join(sorted(model['aliases']))})" if model["aliases"] else ""
+        console.print(f"Model [bold]{model['name']}[/] version {model['version']}{aliases}", soft_wrap=True)
+        if model["verdict"]:
+            console.print(f"  {model['verdict']}", soft_wrap=True, markup=False)
+    console.print(
+        f"Artifacts: {summary['store']}   Registry: `vecmill browse`   {summary['seconds']:.1f} s in all",
+        soft_wrap=True,
+    )

@@ -1,0 +1,61 @@
+"""What a run came to: the one object that ``--json`` prints, flows return and the terminal's table shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from vecmill.registry.config import RegistryConfig, resolve_tracking_uri
+from vecmill.registry.probe import registered
+from vecmill.store.artifact_store import ArtifactStore
+from vecmill.store.execute import StageOutcome
+from vecmill.store.plan import Pipeline
+
+
+def summarise(
+    pipeline: Pipeline, config: Any, store: ArtifactStore, outcomes: Sequence[StageOutcome], seconds: float
+) -> dict[str, Any]:
+    """Summarise a finished run as plain JSON values.
+
+    Returns
+    -------
+    ``pipeline``, ``stages`` (each with stage, key, digest, cached, seconds, core_seconds), ``scores`` (a row a
+    benchmark), ``model`` (name, version, aliases as the registry has them now, tracking URI), ``store``, ``seconds``
+    """
+    by_stage = {outcome.stage: outcome for outcome in outcomes}
+    return {
+        "pipeline": pipeline.name,
+        "stages": [
+            {
+                "stage": outcome.stage,
+                "key": outcome.ref.key,
+                "digest": outcome.ref.digest,
+                "cached": outcome.cached,
+                "seconds": outcome.seconds,
+                "core_seconds": outcome.core_seconds,
+            }
+            for outcome in outcomes
+        ],
+        "scores": _read_json(store, by_stage["evaluate"], "scores.json") if "evaluate" in by_stage else [],
+        "model": _model(store, by_stage["register"], config.registry) if "register" in by_stage else None,
+        "store": store.uri,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _model(store: ArtifactStore, outcome: StageOutcome, config: RegistryConfig) -> dict[str, Any]:
+    registration = _read_json(store, outcome, "registration.json")
+    # By the configured address, which may hold the password that the registration leaves out.
+    found = registered(registration, resolve_tracking_uri(config))
+    return {
+        "name": registration["model_name"],
+        "version": registration["model_version"],
+        "aliases": list(found.aliases) if found else [],
+        "tracking_uri": registration["tracking_uri"],
+        "verdict": registration.get("verdict", ""),
+    }
+
+
+def _read_json(store: ArtifactStore, outcome: StageOutcome, name: str) -> Any:
+    return json.loads((store.folder(outcome.ref) / name).read_text(encoding="utf-8"))

@@ -1,0 +1,128 @@
+"""The ``words`` pipeline as data: raw text to a registered model of word vectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import Field
+
+from vecmill.config.base import Config
+from vecmill.corpus.config import CorpusConfig
+from vecmill.corpus.contract_config import ContractConfig, contract_files
+from vecmill.corpus.listing import list_sources
+from vecmill.evaluation.benchmarks import benchmark_files
+from vecmill.evaluation.config import EvaluationConfig
+from vecmill.registry.config import RegistryConfig, resolve_tracking_uri
+from vecmill.registry.probe import registered
+from vecmill.store.artifact_store import StoreConfig
+from vecmill.store.plan import ExternalFile, FileDigest, Pipeline, Stage
+from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
+from vecmill.words.config import WordsTrainConfig
+
+
+class WordsConfig(Config):
+    """Everything that can be set about the ``words`` pipeline; one section a stage."""
+
+    seed: int = Field(
+        20130116,
+        ge=0,
+        lt=2**63,
+        description="Seed of every random stream: sampling, initial vectors, negatives, bootstrap.",
+    )
+    store: StoreConfig = Field(StoreConfig(), description="Where artifacts are kept.")
+    corpus: CorpusConfig = Field(CorpusConfig(), description="Which text, and how it is cleaned.")
+    contract: ContractConfig = Field(ContractConfig(), description="What the corpus must look like to be trained on.")
+    vocabulary: VocabularyConfig = Field(VocabularyConfig(), description="Which words get a vector.")
+    encode: EncodeConfig = Field(EncodeConfig(), description="How text becomes token ids.")
+    train: WordsTrainConfig = Field(description="The trainer and its hyperparameters.")
+    evaluate: EvaluationConfig = Field(EvaluationConfig(), description="How the vectors are judged.")
+    registry: RegistryConfig = Field(RegistryConfig(), description="Where the model is registered.")
+
+
+def _sources(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
+    return [ExternalFile(each.uri, each.n_bytes, each.fingerprint) for each in list_sources(config.corpus, file_digest)]
+
+
+def _contract(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
+    return [_by_name(path, file_digest) for path in contract_files(config.contract)]
+
+
+def _benchmarks(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
+    return [_by_name(path, file_digest) for path in benchmark_files(config.evaluate)]
+
+
+def _by_name(path: Path, file_digest: FileDigest) -> ExternalFile:
+    # By name, not by path: the same bundled table in another virtual environment is the same input.
+    return ExternalFile(path.name, path.stat().st_size, file_digest(path))
+
+
+def _no_longer_registered(config: RegistryConfig, folder: Path) -> str | None:
+    registration = json.loads((folder / "registration.json").read_text(encoding="utf-8"))
+    if registered(registration, resolve_tracking_uri(config)) is not None:
+        return None
+    return f"version {registration['model_version']} of {registration['model_name']} is no longer in the registry"
+
+
+WORDS = Pipeline(
+    name="words",
+    config=WordsConfig,
+    stages=(
+        Stage(
+            "ingest",
+            "vecmill.corpus.ingest:ingest",
+            section="corpus",
+            libraries=("gensim", "pyarrow"),
+            external=_sources,
+        ),
+        Stage(
+            "contract",
+            "vecmill.corpus.contract:check_contract",
+            section="contract",
+            inputs=("ingest",),
+            libraries=("great-expectations", "duckdb"),
+            external=_contract,
+        ),
+        Stage(
+            "vocabulary",
+            "vecmill.vocabulary.build:build_vocabulary",
+            section="vocabulary",
+            inputs=("ingest", "contract"),
+            seeded=True,
+            libraries=("polars", "pyarrow"),
+        ),
+        Stage(
+            "encode",
+            "vecmill.vocabulary.encode:encode_corpus",
+            section="encode",
+            inputs=("ingest", "contract", "vocabulary"),
+            libraries=("polars", "pyarrow"),
+        ),
+        Stage(
+            "train",
+            "vecmill.words.train:train_words",
+            section="train",
+            inputs=("vocabulary", "encode"),
+            seeded=True,
+            libraries=("numba", "numpy"),
+        ),
+        Stage(
+            "evaluate",
+            "vecmill.evaluation.evaluate:evaluate_words",
+            section="evaluate",
+            inputs=("train",),
+            seeded=True,
+            libraries=("numpy",),
+            external=_benchmarks,
+        ),
+        Stage(
+            "register",
+            "vecmill.registry.register:register_model",
+            section="registry",
+            inputs=("ingest", "contract", "vocabulary", "train", "evaluate"),
+            libraries=("mlflow",),
+            also_code=("vecmill.registry.pyfunc_model:*",),
+            still_valid=_no_longer_registered,
+        ),
+    ),
+)
