@@ -294,3 +294,23 @@ def test_a_read_only_folder_is_said(tmp_path: Path) -> None:
     store = ArtifactStore(StoreConfig(uri=str(tmp_path / "file" / "store"), cache=str(tmp_path / "cache")))
     with pytest.raises(StoreError, match=r"store\.uri"):
         store.build("train", "k", {}, {}, {}, lambda folder: toy_stages.StageReport())
+
+
+def test_checkpoints_outlive_a_failure_and_end_with_the_artifact(store_config: StoreConfig) -> None:
+    store = ArtifactStore(store_config)
+    kept = store.checkpoints("train", "k")
+
+    def fails(folder: Path) -> toy_stages.StageReport:
+        kept.mkdir(parents=True)
+        (kept / "epoch-1").write_text("half way")
+        raise RuntimeError("killed")
+
+    def resumes(folder: Path) -> toy_stages.StageReport:
+        assert (kept / "epoch-1").read_text() == "half way"
+        return toy_stages.StageReport()
+
+    with pytest.raises(RuntimeError, match="killed"):
+        store.build("train", "k", {}, {}, {}, fails)
+    store.build("train", "k", {}, {}, {}, resumes)
+    assert not kept.exists()
+    assert [manifest.stage for manifest in store.manifests()] == ["train"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import platform
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -149,6 +150,10 @@ class ArtifactStore:
         """Remove an artifact, its manifest first."""
         self.backend.remove(f"{stage}/{key}")
 
+    def checkpoints(self, stage: str, key: str) -> Path:
+        """Where a stage may keep what it needs to resume after its process was killed; used inside :meth:`building`."""
+        return self.backend.checkpoints(f"{stage}-{key}")
+
     @contextmanager
     def building(self, stage: str, key: str) -> Iterator[None]:
         """Keep other processes from building the same artifact; waits for one that is at it."""
@@ -200,7 +205,9 @@ class ArtifactStore:
                         "python": platform.python_version(),
                     },
                 )
-                return self.backend.publish(folder, manifest, replacing)
+                published = self.backend.publish(folder, manifest, replacing)
+            shutil.rmtree(self.checkpoints(stage, key), ignore_errors=True)
+            return published
         except OSError as error:
             if error.errno in _FULL or _cut_short(error):
                 raise StorageFull(

@@ -34,6 +34,9 @@ class Backend(Protocol):
     def scratch(self, label: str) -> AbstractContextManager[Path]:
         """Context manager giving an empty local folder that is removed afterwards."""
 
+    def checkpoints(self, label: str) -> Path:
+        """A local folder that outlives a killed process; not created here."""
+
     def publish(self, scratch: Path, manifest: Manifest, replacing: Manifest | None) -> Manifest:
         """Make a finished scratch folder an artifact, in place of the one that the caller found wanting (if any).
 

@@ -15,6 +15,7 @@ from vecmill.store.memo import DigestMemo
 
 _SCRATCH = ".tmp"
 _LOCKS = ".locks"
+_CHECKPOINTS = ".checkpoints"
 
 
 class LocalBackend:
@@ -71,6 +72,9 @@ class LocalBackend:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def checkpoints(self, label: str) -> Path:
+        return self.root / _CHECKPOINTS / label
 
     def publish(self, scratch: Path, manifest: Manifest, replacing: Manifest | None) -> Manifest:
         for entry in manifest.files:

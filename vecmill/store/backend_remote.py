@@ -77,6 +77,10 @@ class RemoteBackend:
         with tempfile.TemporaryDirectory(prefix=f"scratch-{label}-", dir=self._cache) as folder:
             yield Path(folder)
 
+    def checkpoints(self, label: str) -> Path:
+        # On this host only: a run that is resumed elsewhere starts the stage again.
+        return self._cache / "checkpoints" / label
+
     def publish(self, scratch: Path, manifest: Manifest, replacing: Manifest | None) -> Manifest:
         place = f"{manifest.stage}/{manifest.key}"
         prefix = uuid.uuid4().hex[:12]

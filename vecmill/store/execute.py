@@ -86,7 +86,13 @@ def run_stage(
         lineage = {name: dataclasses.asdict(each) for name, each in ancestors(store, list(standing.values())).items()}
 
         def work(folder: Path) -> StageReport:
-            io = StageIO(inputs=folders, output=folder, seed=config.seed, lineage=lineage)
+            io = StageIO(
+                inputs=folders,
+                output=folder,
+                seed=config.seed,
+                lineage=lineage,
+                checkpoints=store.checkpoints(stage.name, planned.key),
+            )
             report = function(section, io)
             _check_unchanged(stage, config, store, parts)
             return report

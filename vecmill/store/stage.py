@@ -17,6 +17,8 @@ class StageIO:
     inputs : local folder of each input artifact, by the name of the stage that made it; read only
     output : an empty local folder; what stands in it when the stage returns is the artifact
     seed : seed of the run, an integer >= 0; every random stream of the stage is derived from it
+    checkpoints : a local folder of this very artifact that outlives a killed process, for a stage that can resume; it
+        may not exist yet, is removed when the artifact is published, and is None where nothing is kept
     lineage : manifests (as JSON values) of every artifact that the output descends from, by stage name
     """
 
@@ -24,6 +26,7 @@ class StageIO:
     output: Path
     seed: int = 0
     lineage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checkpoints: Path | None = None
 
 
 @dataclass(frozen=True)
