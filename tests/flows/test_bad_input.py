@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from servers import free_port
+from servers import free_port, wait_until
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
@@ -159,3 +160,21 @@ def test_prefects_server_does_not_answer(tmp_path: Path, small_config: dict[str,
     message = message_of(vecmill_run(tmp_path, small_config, {"PREFECT_API_URL": address}), 1)
     assert address in message
     assert "PREFECT_API_URL" in message
+
+
+def test_an_interrupt_keeps_what_is_finished(
+    tmp_path: Path, small_config: dict[str, Any], prefect_server: dict[str, str]
+) -> None:
+    small_config["train"] |= {"epochs": 5_000, "dim": 100}
+    deployment = {"name": "words", "entrypoint": "flows/words.py:words", "parameters": {"config": small_config}}
+    (tmp_path / "pipelines.yaml").write_text(yaml.safe_dump({"deployments": [deployment]}))
+    command = [sys.executable, "-m", "vecmill", "run", "words"]
+    environment = {**os.environ, **prefect_server}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: "encode" in finished(small_config), 120, "training begins", process)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert stderr.splitlines()[-1] == "vecmill: interrupted; finished stages are kept"
+    assert "Traceback" not in stderr
+    assert finished(small_config) == ["contract", "encode", "ingest", "vocabulary"]

@@ -131,9 +131,6 @@ def main() -> None:
             traceback.print_exc()
         typer.secho(f"vecmill: {error}", err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("vecmill: interrupted; finished stages are kept", err=True)
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)  # whoever read our output has seen enough
     except Exception as error:

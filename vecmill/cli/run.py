@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from vecmill.cli.common import Target, open_target, stderr_console, stdout_console
+from vecmill.cli.prefect_server import one_at_a_time, prefect_server
 from vecmill.cli.progress_bars import LogLines, TerminalBars
 from vecmill.pipelines.summary import summarise
 from vecmill.progress import show_progress_on
@@ -39,7 +41,11 @@ def run_pipeline(
     if all(planned.hit for planned in plan):
         summary = summarise(target.pipeline, target.config, target.store, _hits(plan), time.perf_counter() - started)
     else:
-        summary = _run_flow(target, plan, refresh, console, debug)
+        try:
+            summary = _run_flow(target, plan, refresh, console, debug)
+        except KeyboardInterrupt:
+            console.print("vecmill: interrupted; finished stages are kept")
+            sys.exit(130)
         summary["seconds"] = round(time.perf_counter() - started, 3)
     if as_json:
         sys.stdout.write(json_module.dumps(summary, ensure_ascii=False, allow_nan=False) + "\n")
@@ -63,16 +69,31 @@ def _run_flow(
         console.print(f"[{'green' if planned.hit else 'cyan'}]{planned.stage.name:<11}[/] {why}", soft_wrap=True)
     _set_up_logging(console, debug)
     home = Path(os.environ.setdefault("PREFECT_HOME", str(Path(".vecmill/prefect").absolute())))
-    home.mkdir(parents=True, exist_ok=True)
-    if "PREFECT_API_URL" not in os.environ:
-        console.print("Starting Prefect within this run (about ten seconds) …", soft_wrap=True)
-    # Late and by name: flows stand above the library, and importing Prefect takes longer than a cached run may.
-    adhoc = importlib.import_module("flows.adhoc")
     sink = TerminalBars(console) if console.is_terminal else LogLines(console)
     # Libraries below may print; on stdout only the result belongs.
-    with contextlib.redirect_stdout(sys.stderr), show_progress_on(sink):
+    with contextlib.redirect_stdout(sys.stderr), show_progress_on(sink), _prefect_api(home, console):
+        # Late and by name: flows stand above the library, and importing Prefect takes longer than a cached run may.
+        adhoc = importlib.import_module("flows.adhoc")
         summary: dict[str, Any] = adhoc.run_here(target.deployment.entrypoint, target.config, refresh)
     return summary
+
+
+@contextlib.contextmanager
+def _prefect_api(home: Path, console: Console) -> Iterator[None]:
+    """Make sure that PREFECT_API_URL names a server: the one it names already, or one for this run."""
+    if "PREFECT_API_URL" in os.environ:
+        yield
+        return
+    first = "" if home.exists() else " (the first time in a folder takes ten seconds)"
+    console.print(f"Starting Prefect for this run{first} …", soft_wrap=True)
+    with contextlib.ExitStack() as stack:
+        with one_at_a_time(home):
+            server = stack.enter_context(prefect_server(home))
+            os.environ["PREFECT_API_URL"] = server.api_url
+            stack.callback(os.environ.pop, "PREFECT_API_URL", None)
+            importlib.import_module("flows.adhoc")  # while the server starts
+            server.wait()
+        yield
 
 
 def _set_up_logging(console: Console, debug: bool) -> None:
