@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 
 from tasks.artifacts import publish
-from vecmill.errors import StorageFull, UserError, VecmillError
+from vecmill.errors import StorageFull, TrainingDiverged, UserError, VecmillError
 from vecmill.pipelines.summary import summarise
 from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.execute import StageOutcome, run_stage
@@ -131,7 +131,7 @@ def build_or_reuse(run: PipelineRun, name: str, inputs: tuple[StageOutcome, ...]
 def _worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     try:
         state.result()
-    except (UserError, StorageFull):
+    except (UserError, StorageFull, TrainingDiverged):  # these would end the same way again
         return False
     except (VecmillError, OSError):
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import json as json_module
 import logging
 import os
@@ -64,9 +65,9 @@ def _hits(plan: list[PlannedStage]) -> list[StageOutcome]:
 def _run_flow(
     target: Target, plan: list[PlannedStage], refresh: tuple[str, ...], console: Console, debug: bool
 ) -> dict[str, Any]:
-    for planned in plan:
-        why = "cached" if planned.hit else planned.causes[0]
-        console.print(f"[{'green' if planned.hit else 'cyan'}]{planned.stage.name:<11}[/] {why}", soft_wrap=True)
+    for causes, group in itertools.groupby(plan, key=lambda each: each.causes[:1]):
+        names = ", ".join(planned.stage.name for planned in group)
+        console.print(f"[{'cyan' if causes else 'green'}]{names}[/]: {''.join(causes) or 'cached'}", soft_wrap=True)
     _set_up_logging(console, debug)
     home = Path(os.environ.setdefault("PREFECT_HOME", str(Path(".vecmill/prefect").absolute())))
     sink = TerminalBars(console) if console.is_terminal else LogLines(console)
