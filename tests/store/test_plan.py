@@ -92,7 +92,7 @@ def test_refresh(store_config: StoreConfig, run_toy: Runner) -> None:
     run_toy(config)
     found = causes(config, refresh=("doubled",))
     assert found["doubled"] == ["asked for with --refresh"]
-    assert found["total"] == ["input: doubled runs first; runs if that gives other content"]
+    assert found["total"] == ["input: runs if rebuilding doubled gives other content"]
 
 
 def test_a_deleted_file(store_config: StoreConfig, run_toy: Runner) -> None:

@@ -79,7 +79,8 @@ def run_stage(
         if planned.manifest is None:
             log.info("%s: building %s", stage.name, planned.key)
         else:
-            log.warning("%s: building again: %s", stage.name, "asked for" if refresh else problem)
+            level = logging.INFO if refresh else logging.WARNING
+            log.log(level, "%s: building again: %s", stage.name, "asked for" if refresh else problem)
         section = getattr(config, stage.section)
         function = _resolve(stage.function)
         folders = {name: store.folder(ref) for name, ref in inputs.items()}

@@ -169,7 +169,7 @@ def make_plan(
             if problem:
                 planned.causes.append(problem)
             elif rebuilt:
-                planned.causes.append(f"input: {', '.join(rebuilt)} runs first; runs if that gives other content")
+                planned.causes.append(f"input: runs if rebuilding {', '.join(rebuilt)} gives other content")
         if stage.name in refresh:
             planned.causes.insert(0, "asked for with --refresh")
         plan[stage.name] = planned
