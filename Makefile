@@ -12,9 +12,10 @@ help:
 	@echo "make demo      set up, run the words pipeline on built-in text, show scores and where to look"
 	@echo "make test      set up, lint, type-check and run the whole test suite"
 	@echo "make check     lint and type-check only"
-	@echo "make bench     benchmarks/pipeline.py"
+	@echo "make bench     how long the pipeline takes, cold and cached"
 	@echo "make browse    the model registry as a web page on 127.0.0.1:5000"
-	@echo "make clean     remove .vecmill (artifacts and registry) and .venv"
+	@echo "make install   set up .venv only   (another Python: make clean install PYTHON=/path/to/python3.12)"
+	@echo "make clean     remove .venv and caches; .vecmill (artifacts and registry) stays"
 
 install: $(BASE)
 
@@ -22,7 +23,7 @@ $(BASE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "vecmill needs Python 3.11 or newer; found $$($(PYTHON) --version 2>&1). Set PYTHON=/path/to/python3.11"; exit 2; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (a few minutes the first time) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
@@ -34,8 +35,9 @@ $(DEV): $(BASE)
 demo: $(BASE)
 	@$(BIN)/vecmill run words
 	@echo
-	@echo "Run it again: every stage is cached. What would change what?   $(BIN)/vecmill explain words --set train.epochs=30"
-	@echo "Browse the registry:                                          make browse"
+	@echo "Run it again and every stage is cached. Next:"
+	@echo "  $(BIN)/vecmill explain words --set train.epochs=30    what would run, and why"
+	@echo "  make browse                                         the registry as a web page"
 
 check: $(DEV)
 	$(BIN)/ruff check .
@@ -54,4 +56,4 @@ browse: $(BASE)
 	@$(BIN)/vecmill browse
 
 clean:
-	rm -rf .vecmill $(VENV)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis vecmill.egg-info build

@@ -6,6 +6,7 @@ python docs/write_picture.py
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,10 @@ def main() -> None:
     show_summary(summary, console)
     target = ROOT / "docs/images/demo.svg"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(console.export_svg(title="vecmill", unique_id="vecmill-demo"), encoding="utf-8")
+    drawn = console.export_svg(title="vecmill", unique_id="vecmill-demo")
+    # Rich asks a font server for its typeface; the reader's own monospace font will do.
+    drawn = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
+    target.write_text(drawn, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ artifact was deleted still counts as a hit. Here a task asks the store under the
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import time
@@ -63,7 +64,8 @@ def pipeline_run(pipeline: Pipeline, config: Any, refresh: tuple[str, ...] = ())
     try:
         yield PipelineRun(pipeline, config, store, refresh)
     except BaseException as error:
-        finish_run(store, record, error=str(error) or type(error).__name__)
+        with contextlib.suppress(VecmillError, OSError):  # the disk that failed the run may refuse its record too
+            finish_run(store, record, error=str(error) or type(error).__name__)
         raise
     finish_run(store, record)
 

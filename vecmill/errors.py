@@ -3,6 +3,7 @@
     VecmillError                exit code 1: something broke (a fault)
     ├── StoreError              an artifact cannot be read, written or trusted
     │   └── StorageFull         the disk (or quota) ran out while writing
+    ├── SourceUnavailable       a source of text did not answer; it may when asked again
     ├── RegistryError           the model registry did not answer, or refused
     ├── TrainingDiverged        the loss or a vector became NaN or infinite
     └── UserError               exit code 2: the input or the configuration needs a change
@@ -43,7 +44,8 @@ class VecmillError(Exception):
             parts.append(f"Expected: {self.expected.rstrip('.')}")
         if self.todo:
             parts.append(f"What to do: {self.todo.rstrip('.')}")
-        return ". ".join(parts) + "."
+        text = ". ".join(parts)
+        return text if text.endswith(("?", "!")) else f"{text}."
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross process borders (worker pools); keyword-only arguments need this help.
@@ -60,6 +62,10 @@ class StoreError(VecmillError):
 
 class StorageFull(StoreError):
     """The disk, or a quota on it, ran out while an artifact was being written."""
+
+
+class SourceUnavailable(VecmillError):
+    """A source of text did not answer; it may when asked again."""
 
 
 class RegistryError(VecmillError):

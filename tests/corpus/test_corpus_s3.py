@@ -16,7 +16,7 @@ from vecmill.corpus.documents import iter_documents
 from vecmill.corpus.ingest import ingest
 from vecmill.corpus.listing import list_sources
 from vecmill.corpus.sources import read_documents
-from vecmill.errors import CredentialsError, SourceError, StoreError
+from vecmill.errors import CredentialsError, SourceError, SourceUnavailable, StoreError
 from vecmill.store.remote import explain_remote_error, filesystem
 from vecmill.store.stage import StageIO
 
@@ -163,7 +163,7 @@ def test_unreachable_endpoint(bucket, monkeypatch):
     # Port 9 of this machine (discard): nothing listens there.
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(
-        SourceError, match=r"cannot reach the storage of s3://x/a.txt at http://127\.0\.0\.1:9 .*network"
+        SourceUnavailable, match=r"cannot reach the storage of s3://x/a.txt at http://127\.0\.0\.1:9 .*network"
     ):
         list_sources(_config("s3://x/a.txt"))
 

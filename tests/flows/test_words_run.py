@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,21 @@ def test_the_second_run_is_all_cached_and_imports_nothing_heavy(place: Path, fir
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_the_readmes_snippet_answers(place: Path, first: dict[str, Any]) -> None:
+    """The Python block that a reader copies, word for word but for the model's name."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = next(each for each in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "load_model" in each)
+    block = block.replace("models:/words@champion", "models:/small@champion").replace('"war", "music"', '"cat", "saw"')
+    lines = block.splitlines()
+    shown = [f"print({line.partition('  #')[0]})" if line.startswith("model.predict") else line for line in lines]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(shown)], cwd=place, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "vector" in done.stdout
+    assert "neighbours" in done.stdout
 
 
 def test_changing_epochs_reruns_training_and_what_follows(place: Path, first: dict[str, Any]) -> None:

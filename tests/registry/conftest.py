@@ -30,6 +30,32 @@ def manifest(stage: str, config: dict[str, Any], metrics: dict[str, Any], seed: 
     return {"stage": stage, "key": digest[:32], "digest": digest, "parts": parts, "metrics": metrics, "files": []}
 
 
+def _scored(name: str, digest: str, score: float | None) -> dict[str, Any]:
+    return SimilarityScore(
+        benchmark=name,
+        title=name.title(),
+        spearman=score,
+        lower=None if score is None else score - 0.1,
+        upper=None if score is None else score + 0.1,
+        pearson=score,
+        spearman_all_pairs=score,
+        lower_all_pairs=None,
+        upper_all_pairs=None,
+        n_pairs=353,
+        n_covered=317,
+        coverage=0.9,
+        n_lowercased=0,
+        n_missing_words=1,
+        n_self_pairs=0,
+        missing_words=("zyzzyva",),
+        confidence=0.95,
+        n_resamples=100,
+        reason="no covered pair" if score is None else "",
+        scale=(0.0, 10.0),
+        digest=digest,
+    ).as_json()
+
+
 class Finished:
     """Builds the inputs of ``register`` below ``root``; each call gives other vectors, as if trained anew."""
 
@@ -37,37 +63,21 @@ class Finished:
         self._root = root
         self._n_made = 0
 
-    def __call__(self, score: float | None, *, sources: tuple[str, ...] = ("corpus/*.txt",)) -> StageIO:
+    def __call__(
+        self,
+        score: float | None,
+        *,
+        sources: tuple[str, ...] = ("corpus/*.txt",),
+        benchmarks: tuple[tuple[str, str], ...] = (("wordsim353", "d353"),),
+    ) -> StageIO:
+        """``benchmarks`` are names and digests; each gets the same score."""
         self._n_made += 1
         root = self._root / str(self._n_made)
         vectors = np.random.default_rng(self._n_made).normal(size=(len(WORDS), 4)).astype(np.float32)
         WordVectors(WORDS, vectors, np.arange(len(WORDS), 0, -1)).save(root / "train" / "vectors")
         losses = {"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.5], "n_pairs": [9, 9, 9], "learning_rate": [0.02, 0.01, 0.0]}
         pq.write_table(pa.table(losses), root / "train" / "losses.parquet")
-        row = SimilarityScore(
-            benchmark="wordsim353",
-            title="WordSim-353",
-            spearman=score,
-            lower=None if score is None else score - 0.1,
-            upper=None if score is None else score + 0.1,
-            pearson=score,
-            spearman_all_pairs=score,
-            lower_all_pairs=None,
-            upper_all_pairs=None,
-            n_pairs=353,
-            n_covered=317,
-            coverage=0.9,
-            n_lowercased=0,
-            n_missing_words=1,
-            n_self_pairs=0,
-            missing_words=("zyzzyva",),
-            confidence=0.95,
-            n_resamples=100,
-            reason="no covered pair" if score is None else "",
-            scale=(0.0, 10.0),
-            digest="d",
-        ).as_json()
-        self._json(root / "evaluate" / "scores.json", [row])
+        self._json(root / "evaluate" / "scores.json", [_scored(name, digest, score) for name, digest in benchmarks])
         table = {"word": ["king"], "rank": [1], "neighbour": ["queen"], "cosine": [0.8]}
         pq.write_table(pa.table(table), root / "evaluate" / "neighbours.parquet")
         self._json(root / "contract" / "report.json", {"passed": True})
@@ -78,7 +88,9 @@ class Finished:
             "ingest": manifest("corpus", {"sources": list(sources), "cleaning": ["nfc"]}, {"n_documents": 12}),
             "contract": manifest("contract", {"max_failing_frac": 0.1}, {}),
             "vocabulary": manifest("vocabulary", {"min_count": 5}, {"n_words": len(WORDS)}, seed=7),
-            "train": manifest("train", {"dim": 4, "made": self._n_made}, {"final_loss": 1.5}, seed=7),
+            "train": manifest(
+                "train", {"dim": 4, "made": self._n_made}, {"final_loss": 1.5, "dim": 4, "n_pairs": 27}, seed=7
+            ),
             "evaluate": manifest("evaluate", {"benchmarks": ["wordsim353"]}, metrics, seed=7),
         }
         inputs = {name: root / name for name in lineage}

@@ -59,7 +59,7 @@ def test_registration_says_where_the_model_is(
     assert said["verdict"] == "version 1 is champion: there was none (mean_spearman 0.4000)"
     assert report.metrics["model_version"] == "1"
     assert report.table[0]["aliases"] == "challenger, champion"
-    assert "mlflow server --backend-store-uri" in report.markdown
+    assert "`vecmill browse` shows the registry." in report.markdown and "mlflow server" not in report.markdown
     assert registered(said) == Registered("words", "1", ("challenger", "champion"), "1")
 
 
@@ -91,6 +91,9 @@ def test_run_holds_parameters_metrics_dataset_and_files(
     assert used.dataset.digest == io.lineage["ingest"]["digest"][:36]
     assert "s3://bucket/*.txt" in used.dataset.source
     assert not [name for name in metrics if name.startswith("wordsim353_")], "each score once"
+    assert "train/dim" not in metrics, "a setting is a parameter"
+    (n_pairs,) = client.get_metric_history(said["run_id"], "train/n_pairs")
+    assert n_pairs.value == 27, "of the whole training, and no curve of the same name"
     files = {each.path for each in client.list_artifacts(said["run_id"])}
     assert files == {"contract", "learning_curve.png", "manifests", "neighbours.json", "scores.json"}
     manifests = Path(client.download_artifacts(said["run_id"], "manifests", str(tmp_path)))
@@ -105,10 +108,26 @@ def test_version_can_be_read_at_a_glance(finished: FinishedModel, sqlite_config:
     register_model(sqlite_config, io)
     version = client.get_model_version("words", "1")
     assert version.run_id == registration_of(io)["run_id"]
-    assert version.tags["score.mean_spearman"] == version.tags["score.wordsim353/spearman"] == "0.4"
-    assert version.tags["data_digest"] == io.lineage["ingest"]["digest"]
-    assert version.tags["space_id"] == WordVectors.load(io.inputs["train"] / "vectors").space_id
-    assert version.tags["verdict"] == version.description == registration_of(io)["verdict"]
+    assert version.tags == {
+        "score.mean_coverage": "0.9000",
+        "score.mean_spearman": "0.4000",
+        "score.wordsim353/spearman": "0.4000",
+        "score.wordsim353/spearman_all_pairs": "0.4000",
+        "vecmill.benchmark.wordsim353": "d353",
+        "vecmill.data_digest": io.lineage["ingest"]["digest"][:12],
+        "vecmill.lineage": version.tags["vecmill.lineage"],
+        "vecmill.space_id": WordVectors.load(io.inputs["train"] / "vectors").space_id,
+        "vecmill.verdict": "champion",
+    }
+    assert len(version.tags["vecmill.lineage"]) == 12
+    verdict = registration_of(io)["verdict"]
+    assert version.description == verdict
+    run = client.get_run(version.run_id)
+    assert run.info.run_name == run.data.tags["mlflow.runName"] == "words v1"
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith(f"Version 1 of words; when it was registered, {verdict}. Scores, contract report,")
+    assert f"`models:/words/1`, made from `{io.inputs['train']}`" in note
+    assert run.data.tags["vecmill.lineage"] == version.tags["vecmill.lineage"]
 
 
 LOAD_CHAMPION = """
@@ -173,14 +192,33 @@ def test_aliases_follow_the_scores(finished: FinishedModel, sqlite_config: Regis
     assert registered({**registration_of(io), "model_version": "1"}) == Registered("words", "1", (), "4")
 
 
-def test_champion_without_the_metric_is_left_alone(
+def test_champion_falls_only_on_the_benchmarks_that_it_was_scored_on(
     finished: FinishedModel, sqlite_config: RegistryConfig, client: Any
 ) -> None:
     register_model(sqlite_config, finished(0.4))
-    client.delete_model_version_tag("words", "1", "score.mean_spearman")
+    both = (("wordsim353", "d353"), ("men", "d3000"))
+    io = finished(0.9, benchmarks=both)
+    register_model(sqlite_config, io)
+    said = registration_of(io)
+    assert said["verdict"] == (
+        "version 2 stays challenger: it was scored on other benchmarks than champion version 1 (only version 2: men); "
+        "score both on the same, or move the alias by hand (Aliases on the page of version 2 in MLflow)"
+    )
+    assert (said["champion_after"], said["aliases"]) == ("1", ["challenger"])
+    assert client.get_model_version("words", "2").tags["vecmill.verdict"] == "challenger"
+    one = sqlite_config.model_copy(update={"primary_metric": "wordsim353/spearman"})
+    register_model(one, finished(0.5, benchmarks=both))
+    assert str(client.get_registered_model("words").aliases["champion"]) == "3", "both know this one"
+
+
+def test_champion_of_unknown_benchmarks_is_left_alone(
+    finished: FinishedModel, sqlite_config: RegistryConfig, client: Any
+) -> None:
+    register_model(sqlite_config, finished(0.4))
+    client.delete_model_version_tag("words", "1", "vecmill.benchmark.wordsim353")
     io = finished(0.9)
     register_model(sqlite_config, io)
-    assert "it has no recorded mean_spearman" in registration_of(io)["verdict"]
+    assert "champion version 1 does not say on which benchmarks it was scored; " in registration_of(io)["verdict"]
     assert str(client.get_registered_model("words").aliases["champion"]) == "1"
 
 
@@ -197,7 +235,8 @@ def test_unknown_metric_is_refused_before_anything_is_registered(
         register_model(sqlite_config.model_copy(update={"primary_metric": "mean_sperman"}), finished(0.4))
     assert str(caught.value) == (
         "registry.primary_metric is 'mean_sperman', which the evaluation does not have. "
-        "Expected: one of mean_coverage, mean_spearman, wordsim353/spearman, wordsim353/spearman_all_pairs. "
+        "Expected: one of mean_coverage, mean_spearman, mean_spearman_covered, wordsim353/spearman, "
+        "wordsim353/spearman_all_pairs. "
         "What to do: correct registry.primary_metric, or add the benchmark to the evaluation."
     )
     assert client.search_registered_models() == []
@@ -233,7 +272,8 @@ def test_registration_that_broke_off_at_the_aliases_is_finished_by_the_next(
     assert registration_of(io)["model_version"] == "2"
     assert len(client.search_model_versions("name = 'words'")) == 2
     assert str(client.get_registered_model("words").aliases["champion"]) == "2"
-    assert client.get_run(run_id).info.status == "FINISHED"
+    run = client.get_run(run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "words v2")
 
 
 def test_a_model_that_cannot_be_stored_leaves_a_failed_run_and_no_version(

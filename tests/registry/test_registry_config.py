@@ -47,6 +47,9 @@ def test_stated_artifact_location_counts(location: str, expected: str) -> None:
         ("postgresql+psycopg2://u:p%40w@db/mlflow", "postgresql+psycopg2://db/mlflow"),
         ('["s3://key:secret@bucket/a@b.txt", "x@y"]', '["s3://bucket/a@b.txt", "x@y"]'),
         ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
+        ("postgresql://u:hunter/2pw@h/db", "postgresql://h/db"),
+        ("postgresql://u:hun@ter2pw@h/db", "postgresql://h/db"),
+        ("postgresql://h/db?user=u&password=hunter2pw", "postgresql://h/db?user=&password="),
     ],
 )
 def test_passwords_are_left_out(text: str, expected: str) -> None:

@@ -18,10 +18,19 @@ from vecmill.store.plan import Pipeline
 from vecmill.store.runs import finish_run, start_run
 
 
+class _Edits(dict[str, str]):
+    """Digests by function; an edit is followed by a new process, which loads what it finds."""
+
+    def __setitem__(self, function: str, digest: str) -> None:
+        super().__setitem__(function, digest)
+        plan_module._loaded_code.clear()
+
+
 @pytest.fixture
 def toy_code(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Stands in for the code closure, which only knows vecmill's own modules: a digest for each function."""
-    digests: dict[str, str] = {}
+    digests = _Edits()
+    plan_module._loaded_code.clear()
 
     def fake(roots: tuple[str, ...], source_root: Path | None = None) -> CodeDigest:
         value = digests.get(roots[0].rpartition(":")[2], "original")

@@ -47,7 +47,7 @@ def test_the_manifest_says_what_made_the_artifact(store_config: StoreConfig, run
     assert manifest is not None
     assert manifest.inputs == {"numbers": outcomes["numbers"].ref}
     assert manifest.parts["config"] == {"doubled": {"factor": 2}}
-    assert manifest.parts["versions"].keys() == {"numpy"}
+    assert manifest.parts["versions"].keys() == {"python", "numpy"}
     assert [(entry.path, entry.bytes) for entry in manifest.files] == [("doubled.txt", 5)]
     numbers = store.manifest("numbers", outcomes["numbers"].ref.key)
     assert numbers is not None
@@ -314,3 +314,66 @@ def test_checkpoints_outlive_a_failure_and_end_with_the_artifact(store_config: S
     store.build("train", "k", {}, {}, {}, resumes)
     assert not kept.exists()
     assert [manifest.stage for manifest in store.manifests()] == ["train"]
+
+
+def test_code_edited_while_a_stage_runs_is_not_published(
+    store_config: StoreConfig, run_toy: Runner, toy_code: dict[str, str]
+) -> None:
+    """The process works with the old code, the files say the new: the result belongs under neither key."""
+    config = ToyConfig(store=store_config)
+    run_toy(config)
+    dict.__setitem__(toy_code, "doubled", "edited in an editor")  # no new process
+    with pytest.raises(StoreError, match="the code of stage doubled was edited while this process was running"):
+        run_toy(config.model_copy(update={"doubled": DoubledConfig(factor=9)}))
+    assert len(list(ArtifactStore(store_config).manifests("doubled"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda raw: raw.update(files=[]), "does not fit together"),
+        (lambda raw: raw.update(stage="total"), "does not fit together"),
+        (lambda raw: raw.update(schema_version=99), "has schema version 99"),
+        (lambda raw: raw.pop("inputs"), "cannot be read as a manifest"),
+    ],
+)
+def test_a_manifest_is_not_trusted_blindly(
+    store_config: StoreConfig, run_toy: Runner, change: Callable[[dict[str, object]], None], reason: str
+) -> None:
+    config = ToyConfig(store=store_config)
+    ref = run_toy(config)["doubled"].ref
+    store = ArtifactStore(store_config)
+    place = f"{ref.stage}/{ref.key}/manifest.json"
+    raw = json.loads(store.backend.read(place) or b"")
+    change(raw)
+    store.backend.write(place, json.dumps(raw).encode())
+    assert reason in (store.unreadable(ref.stage, ref.key) or "")
+    assert cached(run_toy(config)) == ["numbers", "total"]
+
+
+def test_a_file_that_nobody_stated_is_damage(tmp_path: Path, run_toy: Runner) -> None:
+    config = ToyConfig(store=StoreConfig(uri=str(tmp_path / "store"), cache=str(tmp_path / "cache")))
+    ref = run_toy(config)["numbers"].ref
+    (tmp_path / "store" / ref.stage / ref.key / "part" / "more.txt").write_text("9")
+    assert "numbers" not in cached(run_toy(config))
+
+
+@pytest.mark.parametrize("uri", ["/proc/nope/store", "/dev/null/store"])
+def test_a_place_that_cannot_hold_a_store_is_said(tmp_path: Path, run_toy: Runner, uri: str) -> None:
+    with pytest.raises(StoreError, match=r"cannot be used while .*store\.uri"):
+        run_toy(ToyConfig(store=StoreConfig(uri=uri, cache=str(tmp_path / "cache"))))
+
+
+def test_an_altered_copy_of_a_remote_artifact_is_fetched_again(tmp_path: Path, run_toy: Runner) -> None:
+    store_config = StoreConfig(uri="memory://copies/store", cache=str(tmp_path / "cache"))
+    ref = run_toy(ToyConfig(store=store_config))["numbers"].ref
+    copy = ArtifactStore(store_config).folder(ref) / "part" / "numbers.txt"
+    content = copy.read_text()
+    copy.write_text(content[:-1] + "9")
+    assert (ArtifactStore(store_config).folder(ref) / "part" / "numbers.txt").read_text() == content
+
+
+def test_home_folder_and_file_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ArtifactStore(StoreConfig(uri="~/my store")).uri == str(tmp_path / "my store")
+    assert ArtifactStore(StoreConfig(uri=f"file://{tmp_path}/my%20store")).uri == str(tmp_path / "my store")

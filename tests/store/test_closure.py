@@ -154,3 +154,30 @@ def test_stages_of_the_real_pipeline_share_no_more_than_they_use(tmp_path: Path)
     helper.write_text(f"{head}def {function}({tail[:signature_end]}    if False: pass\n{tail[signature_end:]}")
     after = {name: code_digest(each, root).digest for name, each in roots.items()}
     assert {name for name in roots if before[name] != after[name]} == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("k * 1", "k * 2"),  # a loop at module level fills a table
+        ("def fallback(): return 1", "def fallback(): return 2"),  # the other branch of a try
+    ],
+)
+def test_compound_statements_count(tree: Path, old: str, new: str) -> None:
+    (tree / "vecmill/b/late.py").write_text(
+        "TABLE = {}\nfor k in (1, 2):\n    TABLE[k] = k * 1\n"
+        "try:\n    from vecmill.b.tools import missing as chosen\n"
+        "except ImportError:\n    from vecmill.b.other import fallback as chosen\n"
+        "def late(): return TABLE, chosen()\n"
+    )
+    (tree / "vecmill/b/other.py").write_text("def fallback(): return 1\n")
+    before = code_digest(ROOT, tree)
+    name = "vecmill/b/late.py" if "k" in old and "def" not in old else "vecmill/b/other.py"
+    edit(tree, name, old, new)
+    assert code_digest(ROOT, tree).digest != before.digest
+
+
+def test_a_star_import_is_refused(tree: Path) -> None:
+    edit(tree, "vecmill/a/helper.py", "def middle", "from vecmill.b.tools import *\ndef middle")
+    with pytest.raises(ValueError, match=r"imports \* from vecmill\.b\.tools"):
+        code_digest(ROOT, tree)

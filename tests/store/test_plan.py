@@ -9,6 +9,7 @@ import pytest
 
 from reference import toy_stages
 from reference.toy_stages import DoubledConfig, NumbersConfig, ToyConfig
+from vecmill.errors import StoreError
 from vecmill.store import plan as plan_module
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 from vecmill.store.execute import StageOutcome
@@ -144,3 +145,50 @@ def test_garbage_spares_what_a_running_pipeline_has_finished(store_config: Store
     start_run(store, "toy", {name: each.ref.key for name, each in outcomes.items()})
     assert find_garbage(store, lambda manifest, folder: False, root_stage="total").artifacts == ()
     assert [record.status for record in run_records(store, "toy")] == ["finished", "running"]
+
+
+def test_the_nearest_artifact_is_the_one_compared_with(store_config: StoreConfig, run_toy: Runner) -> None:
+    """The last run was about other numbers; what differs from the run before it is said."""
+    config = ToyConfig(store=store_config)
+    run_toy(config)
+    run_toy(config.model_copy(update={"numbers": NumbersConfig(count=9), "doubled": DoubledConfig(factor=7)}))
+    found = causes(config.model_copy(update={"doubled": DoubledConfig(factor=3)}))
+    assert found["doubled"] == ["config: doubled.factor: 2 → 3"]
+
+
+def test_an_unreadable_manifest_is_said_and_stops_garbage_collection(
+    store_config: StoreConfig, run_toy: Runner
+) -> None:
+    config = ToyConfig(store=store_config)
+    ref = run_toy(config)["doubled"].ref
+    store = ArtifactStore(store_config)
+    store.backend.write(f"{ref.stage}/{ref.key}/manifest.json", b"{")
+    assert "cannot be read as a manifest" in causes(config)["doubled"][0]
+    with pytest.raises(StoreError, match=r"cannot be read as a manifest.*delete the folder doubled/"):
+        find_garbage(store, lambda manifest, folder: True, root_stage="total")
+
+
+def test_a_model_without_manifest_stops_garbage_collection(tmp_path: Path, run_toy: Runner) -> None:
+    config = ToyConfig(store=StoreConfig(uri=str(tmp_path / "store"), cache=str(tmp_path / "cache")))
+    ref = run_toy(config)["total"].ref
+    (tmp_path / "store" / ref.stage / ref.key / "manifest.json").unlink()
+    with pytest.raises(StoreError, match="has no manifest, though it stands for a model"):
+        find_garbage(ArtifactStore(config.store), lambda manifest, folder: True, root_stage="total")
+
+
+def test_a_foreign_run_record_stops_nothing(store_config: StoreConfig, run_toy: Runner) -> None:
+    run_toy(ToyConfig(store=store_config))
+    store = ArtifactStore(store_config)
+    strange = b'{"run_id": "x", "pipeline": "toy", "status": "running", "host": "elsewhere", "started_at": ""}'
+    store.backend.write("runs/toy/x.json", strange)
+    assert len(find_garbage(store, lambda manifest, folder: False, root_stage="total").artifacts) == 3
+
+
+def test_collecting_sweeps_up_after_killed_processes(tmp_path: Path, run_toy: Runner) -> None:
+    config = ToyConfig(store=StoreConfig(uri=str(tmp_path / "store"), cache=str(tmp_path / "cache")))
+    run_toy(config)
+    store = ArtifactStore(config.store)
+    (tmp_path / "store" / ".tmp" / "doubled-abc-12345678").mkdir()
+    collect(store, find_garbage(store, lambda manifest, folder: True, root_stage="total"))
+    assert list((tmp_path / "store" / ".tmp").iterdir()) == []
+    assert len(list(store.manifests())) == 3

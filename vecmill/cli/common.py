@@ -13,7 +13,8 @@ from vecmill.config.pipelines_file import Deployment, read_pipelines_file
 from vecmill.errors import ConfigError
 from vecmill.pipelines.catalog import configure, pipeline_of
 from vecmill.store.artifact_store import ArtifactStore
-from vecmill.store.plan import Pipeline
+from vecmill.store.plan import Pipeline, PlannedStage, make_plan
+from vecmill.store.runs import latest_keys
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,12 @@ class Target:
     pipeline: Pipeline
     config: Any
     store: ArtifactStore
+    refresh: tuple[str, ...]
+
+    def plan(self) -> list[PlannedStage]:
+        """What a run would do."""
+        earlier = latest_keys(self.store, self.pipeline.name)
+        return make_plan(self.pipeline, self.config, self.store, refresh=self.refresh, earlier=earlier)
 
 
 def open_target(file: Path, name: str, overrides: list[str], refresh: tuple[str, ...] = ()) -> Target:
@@ -42,16 +49,31 @@ def open_target(file: Path, name: str, overrides: list[str], refresh: tuple[str,
             expected="config (and refresh)",
             todo="put the configuration below parameters.config",
         )
-    values = apply_overrides(deployment.parameters.get("config") or {}, overrides)
+    given = deployment.parameters.get("config") or {}
+    wanted = deployment.parameters.get("refresh") or []
+    if not isinstance(given, dict) or not isinstance(wanted, list):
+        raise ConfigError(
+            f"{file}, deployment {name}: parameters.config is {type(given).__name__}, "
+            f"parameters.refresh is {type(wanted).__name__}",
+            expected="a mapping, and a list of stages",
+            todo="write the configuration as key: value pairs below parameters.config",
+        )
+    try:
+        values = apply_overrides(given, overrides)
+    except RecursionError as error:
+        raise ConfigError(f"{file}, deployment {name} refers to itself without end", todo="remove the alias") from error
+    refresh = (*map(str, wanted), *refresh)
     origin = f"{file}, deployment {name}" + (" with --set" if overrides else "")
     config = configure(deployment, values, origin)
     stages = [stage.name for stage in pipeline.stages]
     for each in refresh:
         if each not in stages:
             raise ConfigError(
-                f"--refresh got {each!r}", expected=f"a stage of {name}: {', '.join(stages)}", todo="correct the name"
+                f"asked to refresh {each!r}",
+                expected=f"a stage of {name}: {', '.join(stages)}",
+                todo="correct the name",
             )
-    return Target(deployment, pipeline, config, ArtifactStore(config.store))
+    return Target(deployment, pipeline, config, ArtifactStore(config.store), refresh)
 
 
 def stderr_console() -> Console:

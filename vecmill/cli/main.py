@@ -6,6 +6,8 @@ Prefect, MLflow or any numerical library is imported.
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -68,11 +70,17 @@ def explain(
 
 
 @app.command()
-def config(name: Name, file: File = Path(PIPELINES_FILE), set_: Set = [], debug: Debug = False) -> None:  # noqa: B006
+def config(
+    name: Name,
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    describe: Annotated[bool, typer.Option("--describe", help="Say what each value means, as comments.")] = False,
+    debug: Debug = False,
+) -> None:
     """Print the whole configuration of a pipeline as YAML, defaults included."""
     from vecmill.cli.inspect import print_config
 
-    print_config(file, name, set_)
+    print_config(file, name, set_, describe=describe)
 
 
 @app.command()
@@ -105,6 +113,26 @@ def browse(
 
 
 @app.command()
+def server(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 4200, debug: Debug = False
+) -> None:
+    """Run a Prefect server on this machine, with its state below .vecmill, until Ctrl-C."""
+    from vecmill.cli.services import prefect_server_here
+
+    prefect_server_here(port)
+
+
+@app.command()
+def worker(
+    pool: Annotated[str, typer.Option(help="Work pool to take runs from.")] = "local-process", debug: Debug = False
+) -> None:
+    """Take and execute scheduled runs from the Prefect server in PREFECT_API_URL, until Ctrl-C."""
+    from vecmill.cli.services import prefect_worker_here
+
+    prefect_worker_here(pool)
+
+
+@app.command()
 def deploy(file: File = Path(PIPELINES_FILE), debug: Debug = False) -> None:
     """Send every pipeline to the Prefect server in PREFECT_API_URL, with its work pool and schedules."""
     from vecmill.cli.services import deploy_all
@@ -124,15 +152,27 @@ def main() -> None:
     """Entry point: exit code 0, 2 for what the user has to change, 1 for faults, 130 when interrupted."""
     debug = "--debug" in sys.argv
     be_quiet()
+    atexit.register(_leave)  # the first one registered runs last
     try:
         app()
+    except SystemExit as leaving:
+        _exit_code[0] = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
+        raise
     except VecmillError as error:
         if debug:
             traceback.print_exc()
         typer.secho(f"vecmill: {error}", err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
+        _exit_code[0] = error.exit_code
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(0)  # whoever read our output has seen enough
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            sys.exit(0)  # whoever read our output has seen enough
+        if debug:
+            traceback.print_exc()
+        place = f"{str(error.filename)[:200]}: " if error.filename else ""
+        typer.echo(f"vecmill: {place}{error.strerror or error}. What to do: check that file or folder.", err=True)
+        _exit_code[0] = 1
+        sys.exit(1)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -141,4 +181,19 @@ def main() -> None:
             "What to do: run again with --debug for the traceback, and report it.",
             err=True,
         )
+        _exit_code[0] = 1
         sys.exit(1)
+
+
+_exit_code = [0]
+
+
+def _leave() -> None:
+    """End the process when all other exit handlers have run.
+
+    What is left then is taking apart half a million objects of the libraries below, one or two seconds in which a
+    person waits for the prompt.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_exit_code[0])

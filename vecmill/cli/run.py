@@ -16,16 +16,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.table import Table
 
 from vecmill.cli.common import Target, open_target, stderr_console, stdout_console
 from vecmill.cli.prefect_server import one_at_a_time, prefect_server
 from vecmill.cli.progress_bars import LogLines, TerminalBars
+from vecmill.cli.tables import show_summary
 from vecmill.pipelines.summary import summarise
 from vecmill.progress import show_progress_on
 from vecmill.store.execute import StageOutcome
-from vecmill.store.plan import PlannedStage, make_plan
-from vecmill.store.runs import latest_keys
+from vecmill.store.plan import PlannedStage
 
 
 def run_pipeline(
@@ -35,15 +34,13 @@ def run_pipeline(
     started = time.perf_counter()
     target = open_target(file, name, overrides, refresh)
     console = stderr_console()
-    plan = make_plan(
-        target.pipeline, target.config, target.store, refresh=refresh, earlier=latest_keys(target.store, name)
-    )
+    plan = target.plan()
     target.store.remember()
     if all(planned.hit for planned in plan):
         summary = summarise(target.pipeline, target.config, target.store, _hits(plan), time.perf_counter() - started)
     else:
         try:
-            summary = _run_flow(target, plan, refresh, console, debug)
+            summary = _run_flow(target, plan, console, debug)
         except KeyboardInterrupt:
             console.print("vecmill: interrupted; finished stages are kept")
             sys.exit(130)
@@ -62,9 +59,7 @@ def _hits(plan: list[PlannedStage]) -> list[StageOutcome]:
     ]
 
 
-def _run_flow(
-    target: Target, plan: list[PlannedStage], refresh: tuple[str, ...], console: Console, debug: bool
-) -> dict[str, Any]:
+def _run_flow(target: Target, plan: list[PlannedStage], console: Console, debug: bool) -> dict[str, Any]:
     for causes, group in itertools.groupby(plan, key=lambda each: each.causes[:1]):
         names = ", ".join(planned.stage.name for planned in group)
         console.print(f"[{'cyan' if causes else 'green'}]{names}[/]: {''.join(causes) or 'cached'}", soft_wrap=True)
@@ -75,7 +70,7 @@ def _run_flow(
     with contextlib.redirect_stdout(sys.stderr), show_progress_on(sink), _prefect_api(home, console):
         # Late and by name: flows stand above the library, and importing Prefect takes longer than a cached run may.
         adhoc = importlib.import_module("flows.adhoc")
-        summary: dict[str, Any] = adhoc.run_here(target.deployment.entrypoint, target.config, refresh)
+        summary: dict[str, Any] = adhoc.run_here(target.deployment.entrypoint, target.config, target.refresh)
     return summary
 
 
@@ -105,37 +100,3 @@ def _set_up_logging(console: Console, debug: bool) -> None:
     logger.propagate = False
     # Prefect logs each exception with its traceback; ours carry a message that needs none.
     os.environ["PREFECT_LOGGING_LEVEL"] = "DEBUG" if debug else "CRITICAL"
-
-
-def show_summary(summary: dict[str, Any], console: Console) -> None:
-    """Print a run's summary as tables, and where to look next."""
-    stages = Table(title=f"Pipeline {summary['pipeline']}", title_justify="left", title_style="bold")
-    for column, justify in (("stage", "left"), ("artifact", "left"), ("", "left"), ("seconds", "right")):
-        stages.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for row in summary["stages"]:
-        done = "[green]cached[/]" if row["cached"] else "built"
-        stages.add_row(row["stage"], row["key"][:12], done, f"{row['seconds']:.1f}")
-    console.print(stages)
-    if summary["scores"]:
-        scores = Table(title="Scores (Spearman, 95 % interval)", title_justify="left", title_style="bold")
-        for column in ("benchmark", "score", "interval", "pairs covered"):
-            scores.add_column(column, justify="left" if column == "benchmark" else "right")
-        for row in summary["scores"]:
-            known = row["spearman"] is not None
-            scores.add_row(
-                row["benchmark"],
-                f"{row['spearman']:.3f}" if known else "–",
-                f"{row['lower']:.3f} … {row['upper']:.3f}" if known and row["lower"] is not None else "–",
-                f"{row['n_covered']:,} of {row['n_pairs']:,}",
-            )
-        console.print(scores)
-    model = summary["model"]
-    if model:
-        aliases = f" ({', '.join(sorted(model['aliases']))})" if model["aliases"] else ""
-        console.print(f"Model [bold]{model['name']}[/] version {model['version']}{aliases}", soft_wrap=True)
-        if model["verdict"]:
-            console.print(f"  {model['verdict']}", soft_wrap=True, markup=False)
-    console.print(
-        f"Artifacts: {summary['store']}   Registry: `vecmill browse`   {summary['seconds']:.1f} s in all",
-        soft_wrap=True,
-    )

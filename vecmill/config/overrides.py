@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from vecmill.config.yaml_values import load_value
 from vecmill.errors import ConfigError
 
 
@@ -32,10 +33,10 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
                 f"--set got {override!r}", expected="path=value", todo="write for example --set train.epochs=3"
             )
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value = load_value(text)
+        except (yaml.YAMLError, RecursionError) as error:
             raise ConfigError(
-                f"--set {path}: {text!r} is not a YAML value ({str(error).splitlines()[0]})",
+                f"--set {path}: {text!r} is not a YAML value ({(str(error).splitlines() or ['?'])[0]})",
                 expected='a number, a text, or a list such as ["a.txt", "b/*.csv"]',
                 todo="quote the whole option for your shell: --set 'path=[…]'",
             ) from error

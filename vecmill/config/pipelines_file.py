@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vecmill.config.files import PIPELINES_FILE
 from vecmill.config.validate import validate
+from vecmill.config.yaml_values import load_file
 from vecmill.errors import ConfigError
 
 
@@ -104,7 +105,7 @@ class PipelinesFile(_Strict):
             nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
             raise ConfigError(
                 f"there is no pipeline {name!r} in {where}",
-                expected=f"one of {', '.join(names)}",
+                expected=f"one of {', '.join(names)}" if names else "at least one deployment",
                 todo=f"did you mean {nearest[0]!r}?" if nearest else f"add a deployment named {name!r} to {where}",
             )
         return self.deployments[names.index(name)]
@@ -118,7 +119,7 @@ def read_pipelines_file(path: Path) -> PipelinesFile:
     ConfigError : it is missing, is not YAML, or holds a key or value that Prefect's deployment schema does not have
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = load_file(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(
             f"there is no {path} here",
@@ -132,6 +133,10 @@ def read_pipelines_file(path: Path) -> PipelinesFile:
         line = f", line {place.line + 1}" if place is not None else ""
         raise ConfigError(
             f"{path}{line} is not valid YAML ({getattr(error, 'problem', error)})", todo="correct the file"
+        ) from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"{path} refers to itself without end", todo="remove the alias that points upwards"
         ) from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no mapping", expected="keys such as deployments", todo="correct the file")

@@ -8,7 +8,21 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 _SECRET_WORDS = frozenset(
-    {"credential", "credentials", "key", "passwd", "password", "secret", "sig", "signature", "token"}
+    {
+        "auth",
+        "authorization",
+        "bearer",
+        "credential",
+        "credentials",
+        "key",
+        "passwd",
+        "password",
+        "pwd",
+        "secret",
+        "sig",
+        "signature",
+        "token",
+    }
 )
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
@@ -39,10 +53,12 @@ def holds_credentials(url: str) -> bool:
 
 
 def _secret_names(options: Mapping[str, Any]) -> Iterator[str]:
-    """Names, at every depth, one of whose words is "key", "secret", "token", "password" or the like."""
+    """Names, at every depth, that say "key", "secret" or the like, or whose value is a URL with credentials."""
     for name, value in options.items():
         words = {word.lower() for word in _WORD.findall(name)}
         if words & _SECRET_WORDS or any(name.lower().endswith(word) for word in _SECRET_WORDS):
+            yield name
+        if isinstance(value, str) and holds_credentials(value):
             yield name
         if isinstance(value, Mapping):
             yield from _secret_names(value)

@@ -54,6 +54,11 @@ def _explain(model: type[pydantic.BaseModel], error: Any) -> tuple[str, str]:
         nearest = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
         todo = f"did you mean {_sibling(path, nearest[0])!r}?" if nearest else f"valid names here: {', '.join(names)}"
         return f"unknown key {path!r}", todo
+    if error["type"].startswith("union_tag"):
+        tag = error["ctx"].get("tag", "missing")
+        field = error["ctx"]["discriminator"].strip("'")
+        field = "kind" if field.endswith("()") else field  # a function that looks for the kind, in all our unions
+        return f"{path}.{field} is {tag!r}, expected one of {error['ctx'].get('expected_tags', '')}", ""
     found = _shorten(error.get("input"))
     message = error["msg"][0].lower() + error["msg"][1:]
     message = message.removeprefix("value error, ")
@@ -92,6 +97,12 @@ def _walk(model: Any, loc: tuple[int | str, ...]) -> tuple[str, set[str], bool]:
             if str(step) in each.model_fields
             for inner in _alternatives(each.model_fields[str(step)].annotation)
         ]
+    # The error may be about the section itself: then all of what was given is in its input.
+    secretive = secretive or any(
+        issubclass(each, pydantic.BaseModel) and bool(each.model_config.get("hide_input_in_errors"))
+        for each in candidates
+        if isinstance(each, type)
+    )
     return ".".join(parts), names, secretive
 
 

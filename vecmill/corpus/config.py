@@ -92,6 +92,11 @@ class CorpusConfig(Config):
         description="text in one Parquet shard in MiB before compression (our choice: a shard in seconds)",
     )
 
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _one_or_several(cls, sources: Any) -> Any:
+        return (sources,) if isinstance(sources, str) else sources
+
     @field_validator("sources")
     @classmethod
     def _sources_without_passwords(cls, sources: tuple[str, ...]) -> tuple[str, ...]:

@@ -166,8 +166,8 @@ def benchmark_files(config: EvaluationConfig) -> list[Path]:
 
     Raises
     ------
-    ConfigError : a file is missing, or two benchmarks would go by one name. So it is found while a run is planned,
-        not after the training.
+    ConfigError : a file is missing, or two benchmarks would go by one name
+    FormatError : a table of the user's own is not one. All of this is found while a run is planned.
     """
     files: dict[str, Path] = {}
     for entry in config.benchmarks:
@@ -184,6 +184,8 @@ def benchmark_files(config: EvaluationConfig) -> list[Path]:
                 f"evaluate.benchmarks names {entry!r} and {str(files[name])!r}, which would both be called {name!r}",
                 todo="leave one out, or rename the file",
             )
+        if is_path(entry):
+            read_benchmark(path)  # a few thousand lines; a bad one is better found before the training than after
         files[name] = path
     return list(files.values())
 

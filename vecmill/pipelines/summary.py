@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vecmill.registry.config import RegistryConfig, resolve_tracking_uri
@@ -20,8 +20,9 @@ def summarise(
 
     Returns
     -------
-    ``pipeline``, ``stages`` (each with stage, key, digest, cached, seconds, core_seconds), ``scores`` (a row a
-    benchmark), ``model`` (name, version, aliases as the registry has them now, tracking URI), ``store``, ``seconds``
+    ``pipeline``, ``stages`` (each with stage, key, digest, cached, seconds, core_seconds), ``remarks`` (what somebody
+    should know although the run went through), ``scores`` (a row a benchmark), ``model`` (name, version, aliases as
+    the registry has them now, tracking URI, verdict), ``store``, ``seconds``
     """
     by_stage = {outcome.stage: outcome for outcome in outcomes}
     return {
@@ -37,11 +38,31 @@ def summarise(
             }
             for outcome in outcomes
         ],
+        "remarks": _remarks(by_stage),
         "scores": _read_json(store, by_stage["evaluate"], "scores.json") if "evaluate" in by_stage else [],
         "model": _model(store, by_stage["register"], config.registry) if "register" in by_stage else None,
         "store": store.uri,
         "seconds": round(seconds, 3),
     }
+
+
+def _remarks(by_stage: Mapping[str, StageOutcome]) -> list[str]:
+    found = []
+    contract = by_stage["contract"].metrics if "contract" in by_stage else {}
+    if contract.get("n_quarantined"):
+        found.append(
+            f"{contract['n_quarantined']:,} of {contract['n_documents']:,} documents broke the data contract and were "
+            "left out: quarantine.parquet in the contract artifact says which and why"
+        )
+    elif contract.get("n_failed_rules"):
+        found.append(
+            f"{contract['n_failed_rules']} rules of the data contract do not hold (warnings only): report.json in the "
+            "contract artifact says which"
+        )
+    ingest = by_stage["ingest"].metrics if "ingest" in by_stage else {}
+    if ingest.get("n_malformed"):
+        found.append(f"{ingest['n_malformed']:,} malformed records were skipped, as corpus.malformed says")
+    return found
 
 
 def _model(store: ArtifactStore, outcome: StageOutcome, config: RegistryConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from vecmill.corpus.contract_config import ContractConfig, contract_files
 from vecmill.corpus.listing import list_sources
 from vecmill.evaluation.benchmarks import benchmark_files
 from vecmill.evaluation.config import EvaluationConfig
-from vecmill.registry.config import RegistryConfig, resolve_tracking_uri
+from vecmill.registry.config import RegistryConfig, resolve_tracking_uri, without_password
 from vecmill.registry.probe import registered
 from vecmill.store.artifact_store import StoreConfig
 from vecmill.store.plan import ExternalFile, FileDigest, Pipeline, Stage
@@ -59,7 +59,10 @@ def _by_name(path: Path, file_digest: FileDigest) -> ExternalFile:
 
 def _no_longer_registered(config: RegistryConfig, folder: Path) -> str | None:
     registration = json.loads((folder / "registration.json").read_text(encoding="utf-8"))
-    if registered(registration, resolve_tracking_uri(config)) is not None:
+    configured = resolve_tracking_uri(config)
+    if without_password(configured) != registration["tracking_uri"]:
+        return f"it was registered in {registration['tracking_uri']}, another registry than the configured one"
+    if registered(registration, configured) is not None:
         return None
     return f"version {registration['model_version']} of {registration['model_name']} is no longer in the registry"
 
@@ -72,7 +75,7 @@ WORDS = Pipeline(
             "ingest",
             "vecmill.corpus.ingest:ingest",
             section="corpus",
-            libraries=("gensim", "pyarrow"),
+            libraries=("gensim", "pyarrow", "fsspec"),
             external=_sources,
         ),
         Stage(
@@ -80,7 +83,7 @@ WORDS = Pipeline(
             "vecmill.corpus.contract:check_contract",
             section="contract",
             inputs=("ingest",),
-            libraries=("great-expectations", "duckdb"),
+            libraries=("great-expectations", "duckdb", "duckdb-engine", "sqlalchemy", "pyarrow"),
             external=_contract,
         ),
         Stage(
@@ -89,14 +92,14 @@ WORDS = Pipeline(
             section="vocabulary",
             inputs=("ingest", "contract"),
             seeded=True,
-            libraries=("polars", "pyarrow"),
+            libraries=("polars", "pyarrow", "numpy", "scipy"),
         ),
         Stage(
             "encode",
             "vecmill.vocabulary.encode:encode_corpus",
             section="encode",
             inputs=("ingest", "contract", "vocabulary"),
-            libraries=("polars", "pyarrow"),
+            libraries=("polars", "pyarrow", "numpy"),
         ),
         Stage(
             "train",
@@ -104,7 +107,7 @@ WORDS = Pipeline(
             section="train",
             inputs=("vocabulary", "encode"),
             seeded=True,
-            libraries=("numba", "numpy"),
+            libraries=("numba", "numpy", "pyarrow"),
         ),
         Stage(
             "evaluate",
@@ -112,7 +115,7 @@ WORDS = Pipeline(
             section="evaluate",
             inputs=("train",),
             seeded=True,
-            libraries=("numpy",),
+            libraries=("numpy", "pyarrow"),
             external=_benchmarks,
         ),
         Stage(
@@ -120,7 +123,7 @@ WORDS = Pipeline(
             "vecmill.registry.register:register_model",
             section="registry",
             inputs=("ingest", "contract", "vocabulary", "train", "evaluate"),
-            libraries=("mlflow",),
+            libraries=("mlflow", "numpy", "pandas", "pyarrow", "matplotlib"),
             also_code=("vecmill.registry.pyfunc_model:*",),
             still_valid=_no_longer_registered,
         ),

@@ -12,7 +12,11 @@ from vecmill.config.base import Config
 from vecmill.errors import ConfigError
 
 _SQLITE = "sqlite:///"
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
+# As SQLAlchemy reads it: a password goes up to the @, slashes included.
+_USER_INFO = re.compile(r"(?<=://)(?:[^\s/:@]*:[^\s@]*|[^\s/@]*)@")
+_SECRET_PARAMETER = re.compile(
+    r"([?&][^=&\s]*(?:user|password|passwd|pwd|secret|token|key)[^=&\s]*=)[^&\s]*", re.IGNORECASE
+)
 
 
 def without_password(text: str) -> str:
@@ -20,8 +24,12 @@ def without_password(text: str) -> str:
 
     >>> without_password("https://ann:secret@registry.example.org:5000/x")
     'https://registry.example.org:5000/x'
+    >>> without_password("postgresql://host/db?user=ann&password=secret&sslmode=require")
+    'postgresql://host/db?user=&password=&sslmode=require'
     """
-    return _USER_INFO.sub("", text)
+    while (stripped := _USER_INFO.sub("", text)) != text:  # a password with an @ in it leaves a second one
+        text = stripped
+    return _SECRET_PARAMETER.sub(r"\1", text)
 
 
 class RegistryConfig(Config):

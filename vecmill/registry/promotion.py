@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-VERDICT_TAG = "verdict"
-
-
-def score_tag(metric: str) -> str:
-    """Name of the version tag that holds a score."""
-    return f"score.{metric}"
+# Tags for the machine begin like this, so that the scores stand before them wherever tags are sorted.
+TECHNICAL = "vecmill."
+VERDICT_TAG = f"{TECHNICAL}verdict"
+_SCORE = "score."
+_BENCHMARK = f"{TECHNICAL}benchmark."
+# Enough to tell files apart by, and short enough to be read out.
+_DIGEST_CHARS = 12
+_SCORE_DIGITS = 4
 
 
 @dataclass(frozen=True)
-class Champion:
-    """The version to beat.
+class Contender:
+    """A version, and what is known of how well it did.
 
     Attributes
     ----------
     version : its number
-    score : None if it was registered without a value for the metric
-    comparable : whether the metric was recorded for it at all, be it as missing
+    score : value of the deciding metric, None or NaN where the evaluation could not give one
+    benchmarks : digest of each benchmark that it was scored on, by name; empty if that was not recorded
     """
 
     version: str
     score: float | None
-    comparable: bool = True
+    benchmarks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,70 +43,76 @@ class Verdict:
     text: str
 
 
-def decide(version: str, metric: str, score: float | None, champion: Champion | None) -> Verdict:
+def decide(metric: str, new: Contender, champion: Contender | None) -> Verdict:
     """Compare a new version with the champion.
 
-    The higher score wins and a tie goes to the champion. A missing score never beats a number. Where there is no
+    The higher score wins and a tie goes to the champion; scores are compared as they are shown, to four digits. A
+    missing score never beats a number, and scores on different benchmarks are not compared at all. Where there is no
     champion there is no contest: the new version takes the place, so that ``models:/NAME@champion`` always loads.
-
-    Parameters
-    ----------
-    score : of the new version; None or NaN where it has none
     """
+    score = _comparable(new.score)
     mine = _said(score)
     if champion is None:
-        return Verdict(True, f"version {version} is champion: there was none ({metric} {mine})")
-    if champion.version == version:
-        return Verdict(True, f"version {version} is champion already ({metric} {mine})")
-    stays = f"version {champion.version} stays champion"
-    if not champion.comparable:
+        return Verdict(True, f"version {new.version} is champion: there was none ({metric} {mine})")
+    if champion.version == new.version:
+        return Verdict(True, f"version {new.version} is champion already ({metric} {mine})")
+    if difference := _difference(metric, new, champion):
         return Verdict(
             False,
-            f"{stays}: it has no recorded {metric}, so version {version} ({mine}) cannot be compared with it; "
-            "move the alias by hand if the new version is to serve",
+            f"version {new.version} stays challenger: {difference}; score both on the same, or move the alias by hand "
+            f"(Aliases on the page of version {new.version} in MLflow)",
         )
-    theirs = _said(champion.score)
-    if _missing(score):
-        return Verdict(False, f"{stays}: version {version} has no {metric} to set against {theirs}")
-    if _missing(champion.score):
-        return Verdict(True, f"version {version} is champion: {metric} {mine}, which version {champion.version} lacks")
-    assert score is not None and champion.score is not None
-    if score > champion.score:
-        return Verdict(
-            True, f"version {version} is champion: {metric} {mine} against {theirs} of version {champion.version}"
-        )
-    relation = "the same" if score == champion.score else "only"
-    return Verdict(False, f"{stays}: {metric} {theirs}, and version {version} has {relation} {mine}")
+    to_beat = _comparable(champion.score)
+    stays, theirs = f"version {champion.version} stays champion", _said(to_beat)
+    if score is None:
+        return Verdict(False, f"{stays}: version {new.version} has no {metric} to set against {theirs}")
+    becomes = f"version {new.version} is champion: {metric} {mine}"
+    if to_beat is None:
+        return Verdict(True, f"{becomes}, which version {champion.version} lacks")
+    if score > to_beat:
+        return Verdict(True, f"{becomes} against {theirs} of version {champion.version}")
+    relation = "the same" if score == to_beat else "only"
+    return Verdict(False, f"{stays}: {metric} {theirs}, and version {new.version} has {relation} {mine}")
 
 
-def current_champion(client: Any, model_name: str, metric: str) -> Champion | None:
-    """The version that carries the alias now, with its score read from its tags.
+def current_champion(client: Any, model_name: str, metric: str) -> Contender | None:
+    """The version that carries the alias now, with score and benchmarks read from its tags.
 
     ``client`` is an ``mlflow.MlflowClient``; what it raises passes through.
     """
     version = client.get_registered_model(model_name).aliases.get(CHAMPION)
     if version is None:
         return None
-    recorded = client.get_model_version(model_name, str(version)).tags.get(score_tag(metric))
-    return Champion(str(version), score_from_tag(recorded), comparable=recorded is not None)
+    tags = client.get_model_version(model_name, str(version)).tags
+    benchmarks = {tag.removeprefix(_BENCHMARK): text for tag, text in tags.items() if tag.startswith(_BENCHMARK)}
+    return Contender(str(version), _score_from_tag(tags.get(f"{_SCORE}{metric}")), benchmarks)
 
 
-def score_as_tag(score: float | None) -> str:
-    """A score as a tag's text; a missing one is recorded as missing."""
-    return "none" if _missing(score) else repr(score)
+def contest_tags(scores: Mapping[str, float | None], benchmarks: Mapping[str, str]) -> dict[str, str]:
+    """The tags by which a version is judged later, when it is the one to beat.
+
+    Every score, not only the primary one: which is primary may change. A benchmark without a score has its own tag
+    all the same, by which a missing score can be told from one that was never asked for.
+
+    Parameters
+    ----------
+    scores : by metric; those that are missing get no tag
+    benchmarks : as :func:`shortened` gives them
+    """
+    shown = {name: _comparable(score) for name, score in scores.items()}
+    return {
+        **{f"{_SCORE}{name}": f"{score:.{_SCORE_DIGITS}f}" for name, score in shown.items() if score is not None},
+        **{f"{_BENCHMARK}{name}": digest for name, digest in benchmarks.items()},
+    }
 
 
-def score_from_tag(text: str | None) -> float | None:
-    """The score that :func:`score_as_tag` wrote; None where there is none or the text is no number."""
-    try:
-        score = float(text or "")
-    except ValueError:
-        return None
-    return None if _missing(score) else score
+def shortened(digest: str) -> str:
+    """A hexadecimal digest, cut to what tells things apart."""
+    return digest[:_DIGEST_CHARS]
 
 
 def move_aliases(client: Any, model_name: str, version: str, verdict: Verdict) -> None:
-    """Point ``challenger``, then if it won ``champion``, to the version, and write the verdict down last.
+    """Point ``challenger``, then if it won ``champion``, to the version, and write down last that it is settled.
 
     Setting an alias replaces its target in one step, so there is a champion at every moment. A version without the
     verdict is one whose registration broke off; the next registration of the same artifacts finishes it.
@@ -111,12 +120,42 @@ def move_aliases(client: Any, model_name: str, version: str, verdict: Verdict) -
     client.set_registered_model_alias(model_name, CHALLENGER, version)
     if verdict.promote:
         client.set_registered_model_alias(model_name, CHAMPION, version)
-    client.set_model_version_tag(model_name, version, VERDICT_TAG, verdict.text)
+    client.set_model_version_tag(model_name, version, VERDICT_TAG, CHAMPION if verdict.promote else CHALLENGER)
 
 
-def _missing(score: float | None) -> bool:
-    return score is None or math.isnan(score)
+def _difference(metric: str, new: Contender, champion: Contender) -> str:
+    """In words, how the benchmarks behind the two scores differ; empty if they are the same."""
+    mine, theirs = _behind(metric, new.benchmarks), _behind(metric, champion.benchmarks)
+    if mine == theirs:
+        return ""
+    if not champion.benchmarks:
+        return f"champion version {champion.version} does not say on which benchmarks it was scored"
+    parts = {
+        f"only version {new.version}": mine.keys() - theirs.keys(),
+        f"only version {champion.version}": theirs.keys() - mine.keys(),
+        "changed": {name for name in mine.keys() & theirs.keys() if mine[name] != theirs[name]},
+    }
+    listed = "; ".join(f"{what}: {', '.join(sorted(names))}" for what, names in parts.items() if names)
+    return f"it was scored on other benchmarks than champion version {champion.version} ({listed})"
+
+
+def _behind(metric: str, benchmarks: Mapping[str, str]) -> Mapping[str, str]:
+    """The benchmarks that go into a metric: the one named in ``BENCHMARK/figure``, else all of them."""
+    one, slash, _ = metric.rpartition("/")
+    return {name: digest for name, digest in benchmarks.items() if name == one} if slash else benchmarks
+
+
+def _score_from_tag(text: str | None) -> float | None:
+    try:
+        return _comparable(float(text or ""))
+    except ValueError:
+        return None  # left out, or changed by hand to something that is no number
+
+
+def _comparable(score: float | None) -> float | None:
+    """The score to as many digits as are shown and stored, None where it is missing."""
+    return None if score is None or math.isnan(score) else round(score, _SCORE_DIGITS) + 0.0  # no -0.0
 
 
 def _said(score: float | None) -> str:
-    return "unknown" if score is None or math.isnan(score) else f"{score:.4f}"
+    return "unknown" if score is None else f"{score:.{_SCORE_DIGITS}f}"

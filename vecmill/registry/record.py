@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vecmill.registry.config import without_password
+from vecmill.registry.promotion import shortened
 from vecmill.store.digest import digest_json
 from vecmill.store.stage import StageIO
 
@@ -20,6 +21,7 @@ _DATASET_DIGEST_CHARS = 36
 _DATASET_SOURCE_CHARS = 65_000
 _PARAMS_PER_CALL = 100
 _METRICS_PER_CALL = 1000
+_MOST_TICKS = 10
 _SCORE_FIGURES = ("spearman", "lower", "upper", "pearson", "spearman_all_pairs", "coverage", "n_pairs", "n_covered")
 # Of these, what may decide between two versions.
 _DECIDING_FIGURES = ("spearman", "spearman_all_pairs")
@@ -32,9 +34,11 @@ class Record:
     Attributes
     ----------
     params : configuration of every stage, flattened ("train.dim"), as text
-    metrics : one number each, ``BENCHMARK/figure`` for scores and ``stage/name`` for the stages' own metrics
+    metrics : one number each: means over the benchmarks, ``BENCHMARK/figure``, then ``stage/name`` for what the other
+        stages counted and measured
     scores : what may decide between versions, None where the evaluation could not give a number: its means over the
         benchmarks ("mean_spearman"), and ``BENCHMARK/spearman`` and ``BENCHMARK/spearman_all_pairs``
+    benchmarks : shortened digest of each benchmark's file, by its name
     curves : (step, value) by metric name
     corpus : the dataset's name, digest, source and profile
     lineage_digest : what the model was made from, as one digest over all upstream artifacts
@@ -45,6 +49,7 @@ class Record:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     scores: Mapping[str, float | None]
+    benchmarks: Mapping[str, str]
     curves: Mapping[str, list[tuple[int, float]]]
     corpus: Mapping[str, str]
     lineage_digest: str
@@ -61,7 +66,8 @@ def gather(io: StageIO) -> Record:
         params=_params(io.lineage),
         metrics=_metrics(io.lineage, scores),
         scores=_scores(io.lineage["evaluate"]["metrics"], scores),
-        curves=_curves(io.inputs["train"] / "losses.parquet"),
+        benchmarks={score["benchmark"]: shortened(score["digest"]) for score in scores},
+        curves=_curves(io.inputs["train"] / "losses.parquet", io.lineage["train"]["metrics"]),
         corpus=_corpus(io.lineage["ingest"]),
         lineage_digest=digest_json(digests),
         data_digest=digests["ingest"],
@@ -102,15 +108,30 @@ def write_files(folder: Path, io: StageIO, record: Record) -> None:
 def draw_learning_curve(loss: list[tuple[int, float]], path: Path) -> None:
     """Draw loss by epoch as a PNG."""
     from matplotlib.figure import Figure  # without pyplot: no window system, no global figures
-    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.plot([step for step, _ in loss], [value for _, value in loss], marker="o", color="#1f6f8b")
-    axes.set(xlabel="epoch", ylabel="mean loss per pair (nats)", title="Learning curve")
+    axes.set(xlabel="epoch", ylabel="mean loss per pair", title="Learning curve")
     axes.grid(alpha=0.3)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xticks(epoch_ticks(min(step for step, _ in loss), max(step for step, _ in loss)))
     figure.savefig(path, dpi=120)
+
+
+def epoch_ticks(first: int, last: int) -> list[int]:
+    """Up to eleven epochs to mark on an axis: the first, the last, and round ones between, none too near to another.
+
+    >>> epoch_ticks(1, 20)
+    [1, 5, 10, 15, 20]
+    """
+    span = last - first
+    if span <= _MOST_TICKS:
+        return list(range(first, last + 1))
+    step = next(
+        step for power in range(len(str(span)) + 1) for step in (10**power * n for n in (1, 2, 5)) if span / step <= 8
+    )
+    between = range((first // step + 1) * step, last, step)
+    return [first, *(each for each in between if min(each - first, last - each) > step / 2), last]
 
 
 def _params(lineage: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -133,22 +154,26 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
 
 
 def _metrics(lineage: Mapping[str, Mapping[str, Any]], scores: list[dict[str, Any]]) -> dict[str, float]:
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any] = _means(lineage["evaluate"]["metrics"])
+    for figure in _SCORE_FIGURES:
+        metrics |= {f"{score['benchmark']}/{figure}": score.get(figure) for score in scores}
     for stage, manifest in lineage.items():
-        if stage == "evaluate":
-            metrics |= _means(manifest["metrics"])
-        else:
-            metrics |= {f"{stage}/{name}": value for name, value in manifest["metrics"].items()}
-    for score in scores:
-        metrics |= {f"{score['benchmark']}/{figure}": score.get(figure) for figure in _SCORE_FIGURES}
+        if stage != "evaluate":
+            metrics |= {f"{stage}/{name}": value for name, value in _measured(manifest).items()}
     return {name: float(value) for name, value in metrics.items() if _is_number(value)}
 
 
 def _scores(summary: Mapping[str, Any], scores: list[dict[str, Any]]) -> dict[str, float | None]:
-    found = {"mean_spearman": None, **_means(summary)}
+    found = {"mean_spearman": None, "mean_spearman_covered": None, **_means(summary)}
     for score in scores:
         found |= {f"{score['benchmark']}/{figure}": score.get(figure) for figure in _DECIDING_FIGURES}
     return {name: float(value) if _is_number(value) else None for name, value in found.items()}
+
+
+def _measured(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's metrics without those that repeat a setting ("dim") and so are among the parameters."""
+    settings = {(path.rpartition(".")[2], text) for path, text in _flat(manifest["parts"]["config"]).items()}
+    return {name: value for name, value in manifest["metrics"].items() if (name, json.dumps(value)) not in settings}
 
 
 def _means(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +181,8 @@ def _means(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in summary.items() if name.startswith("mean_")}
 
 
-def _curves(losses: Path) -> dict[str, list[tuple[int, float]]]:
+def _curves(losses: Path, summary: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:
+    """What changed from epoch to epoch; not what goes by the name of a metric of the whole training (``n_pairs``)."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(losses).to_pydict()
@@ -165,7 +191,7 @@ def _curves(losses: Path) -> dict[str, list[tuple[int, float]]]:
             (int(step), value) for step, value in zip(table["epoch"], values, strict=True) if _is_number(value)
         ]
         for name, values in table.items()
-        if name != "epoch"
+        if name != "epoch" and name not in summary
     }
 
 

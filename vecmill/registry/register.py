@@ -31,21 +31,22 @@ from vecmill.registry.config import (
 from vecmill.registry.promotion import (
     CHALLENGER,
     CHAMPION,
+    TECHNICAL,
     VERDICT_TAG,
-    Champion,
+    Contender,
     Verdict,
+    contest_tags,
     current_champion,
     decide,
     move_aliases,
-    score_as_tag,
-    score_tag,
+    shortened,
 )
 from vecmill.registry.record import Record, gather, write, write_files
 from vecmill.registry.session import calling, registry_lock, registry_session
 from vecmill.store.stage import StageIO, StageReport
 
 REGISTRATION_NAME = "registration.json"
-LINEAGE_TAG = "lineage"
+LINEAGE_TAG = f"{TECHNICAL}lineage"
 _MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")
 # What the stored model imports; it is loaded again with the versions that it was made with.
 _MODEL_LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow")
@@ -82,7 +83,7 @@ def register_model(config: RegistryConfig, io: StageIO) -> StageReport:
         if version is None:
             version = _new_version(client, config, io, record, experiment_id, uri)
         bar.advance(2)
-        before, verdict = _promote(client, config, version, score, uri)
+        before, verdict = _promote(client, config, version, score, io, record, uri)
         bar.advance()
     registration = _registration(config, record, version, before, verdict, score, uri)
     text = json.dumps(registration, indent=1, ensure_ascii=False) + "\n"
@@ -153,7 +154,7 @@ def _experiment(client: Any, config: RegistryConfig, uri: str) -> str:
 
 def _unfinished(client: Any, config: RegistryConfig, record: Record, uri: str) -> _Version | None:
     """A version made from the same artifacts whose registration broke off before the verdict."""
-    query = f"name = '{config.model_name}' and tags.{LINEAGE_TAG} = '{record.lineage_digest}'"
+    query = f"name = '{config.model_name}' and tags.`{LINEAGE_TAG}` = '{shortened(record.lineage_digest)}'"
     with calling(uri, f"look for versions of {config.model_name}"):
         for each in client.search_model_versions(query):
             if VERDICT_TAG not in each.tags and each.status == "READY":
@@ -171,7 +172,11 @@ def _new_version(
 ) -> _Version:
     train = io.lineage["train"]
     with calling(uri, "log the run"):
-        run = client.create_run(experiment_id, run_name=f"{config.model_name} {str(train['digest'])[:12]}")
+        run = client.create_run(
+            experiment_id,
+            run_name=f"{config.model_name} {shortened(str(train['digest']))}",
+            tags=_technical_tags(record),
+        )
     run_id = run.info.run_id
     try:
         with calling(uri, "log the run"):
@@ -181,7 +186,8 @@ def _new_version(
         with calling(uri, "store the model"):
             model_id = _store_model(run_id, io, record)
         with calling(uri, f"register a version of {config.model_name}"):
-            number = _create_version(client, config.model_name, run_id, model_id, _tags(record))
+            tags = {**contest_tags(record.scores, record.benchmarks), **_technical_tags(record)}
+            number = _create_version(client, config.model_name, run_id, model_id, tags)
     except BaseException:
         # What failed may be the registry itself; then its own list will show the run as still running.
         with contextlib.suppress(Exception):
@@ -257,20 +263,25 @@ def _create_version(client: Any, name: str, run_id: str, model_id: str, tags: Ma
     return str(version.version)
 
 
-def _tags(record: Record) -> dict[str, str]:
-    # Every score, not only the primary one: which is primary may change, and the champion is judged by its tags.
+def _technical_tags(record: Record) -> dict[str, str]:
     return {
-        LINEAGE_TAG: record.lineage_digest,
-        "data_digest": record.data_digest,
-        "space_id": record.space_id,
-        **{score_tag(name): score_as_tag(score) for name, score in record.scores.items()},
+        LINEAGE_TAG: shortened(record.lineage_digest),
+        f"{TECHNICAL}data_digest": shortened(record.data_digest),
+        f"{TECHNICAL}space_id": record.space_id,
     }
 
 
 def _promote(
-    client: Any, config: RegistryConfig, version: _Version, score: float | None, uri: str
-) -> tuple[Champion | None, Verdict]:
+    client: Any,
+    config: RegistryConfig,
+    version: _Version,
+    score: float | None,
+    io: StageIO,
+    record: Record,
+    uri: str,
+) -> tuple[Contender | None, Verdict]:
     name = config.model_name
+    contender = Contender(version.number, score, record.benchmarks)
     # The lock keeps a second registration on this host from judging by a champion that is just being replaced.
     with (
         calling(
@@ -283,8 +294,9 @@ def _promote(
     ):
         try:
             before = current_champion(client, name, config.primary_metric)
-            verdict = decide(version.number, config.primary_metric, score, before)
+            verdict = decide(config.primary_metric, contender, before)
             client.update_model_version(name, version.number, description=verdict.text[:_DESCRIPTION_CHARS])
+            _name_run(client, name, version, verdict, io)
             move_aliases(client, name, version.number, verdict)
         except BaseException:
             with contextlib.suppress(Exception):
@@ -294,11 +306,22 @@ def _promote(
     return before, verdict
 
 
+def _name_run(client: Any, name: str, version: _Version, verdict: Verdict, io: StageIO) -> None:
+    """Name the run after the version, whose number nobody knows when the run begins, and describe both in it."""
+    note = (
+        f"Version {version.number} of {name}; when it was registered, {verdict.text}. "
+        "Scores, contract report, manifests, neighbours and learning curve are among this run's artifacts; the model "
+        f"is `models:/{name}/{version.number}`, made from `{io.inputs['train']}` on the host that registered it."
+    )
+    client.update_run(version.run_id, name=f"{name} v{version.number}")
+    client.set_tag(version.run_id, "mlflow.note.content", note[:_DESCRIPTION_CHARS])
+
+
 def _registration(
     config: RegistryConfig,
     record: Record,
     version: _Version,
-    before: Champion | None,
+    before: Contender | None,
     verdict: Verdict,
     score: float | None,
     uri: str,
@@ -329,7 +352,7 @@ def _report(registration: Mapping[str, Any]) -> StageReport:
     if browse.startswith("http"):
         look = f"[Open it in MLflow]({browse}/#/models/{name}/versions/{registration['model_version']})."
     else:
-        look = f"`vecmill browse` shows the registry; so does\n\n```\n{browse}\n```"
+        look = "`vecmill browse` shows the registry."
     return StageReport(
         metrics={key: registration[key] for key in (*shown, "run_id", "model_id", "tracking_uri")},
         table=[{**{key: registration[key] for key in shown}, "aliases": ", ".join(registration["aliases"])}],

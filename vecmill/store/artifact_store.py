@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import platform
 import shutil
 import socket
@@ -12,20 +11,20 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ConfigDict, Field, field_validator
 
 from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.config.secrets import check_options, holds_credentials
-from vecmill.errors import StorageFull, StoreError
+from vecmill.errors import StoreError
 from vecmill.store.backend import Backend
 from vecmill.store.backend_local import LocalBackend
 from vecmill.store.digest import sha256_file
 from vecmill.store.manifest import MANIFEST_NAME, ArtifactRef, FileEntry, Manifest, content_digest
 from vecmill.store.memo import DigestMemo
+from vecmill.store.os_errors import explained
 from vecmill.store.stage import StageReport
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class StoreConfig(Config):
@@ -55,8 +54,17 @@ class StoreConfig(Config):
     def _usable(cls, value: str) -> str:
         if not value.strip():
             raise ValueError("an empty path; expected a folder or URL")
+        if value.startswith("s3://") and not value.removeprefix("s3://").strip("/"):
+            raise ValueError("no bucket is named; expected s3://bucket/prefix")
         if holds_credentials(value):
             raise ValueError("the URL carries credentials; remove them and set the AWS_* environment variables instead")
+        return value
+
+    @field_validator("cache")
+    @classmethod
+    def _local(cls, value: str) -> str:
+        if "://" in value:
+            raise ValueError("a URL; expected a local folder")
         return value
 
     @field_validator("storage_options")
@@ -79,18 +87,20 @@ class ArtifactStore:
 
     def __init__(self, config: StoreConfig) -> None:
         self.config = config
-        self._memo = DigestMemo(Path(config.cache).absolute() / "digests.json")
+        self._cache = Path(config.cache).expanduser().absolute()
+        self._memo = DigestMemo(self._cache / "digests.json")
         self.backend = self._open(config)
 
     def _open(self, config: StoreConfig) -> Backend:
         if "://" not in config.uri or config.uri.startswith("file://"):
-            return LocalBackend(Path(config.uri.removeprefix("file://")).absolute(), self._memo)
+            path = unquote(urlsplit(config.uri).path) if config.uri.startswith("file://") else config.uri
+            return LocalBackend(Path(path).expanduser().absolute(), self._memo)
         # Late: opening a local store imports no fsspec.
         from vecmill.store.backend_remote import RemoteBackend
         from vecmill.store.remote import filesystem
 
         found, root = filesystem(config.uri, config.storage_options)
-        return RemoteBackend(config.uri.rstrip("/"), found, root, Path(config.cache).absolute())
+        return RemoteBackend(config.uri.rstrip("/"), found, root, self._cache, self._memo)
 
     @property
     def uri(self) -> str:
@@ -106,15 +116,29 @@ class ArtifactStore:
         self._memo.save()
 
     def manifest(self, stage: str, key: str) -> Manifest | None:
-        """The manifest of an artifact, None where there is none or none that can be read."""
+        """The manifest of an artifact, None where there is none or none that can be trusted."""
+        try:
+            return self._read_manifest(stage, key)
+        except StoreError:
+            return None  # what cannot be read is built again
+
+    def unreadable(self, stage: str, key: str) -> str | None:
+        """Why a manifest that lies there cannot be used, None if there is none or it can."""
+        try:
+            self._read_manifest(stage, key)
+        except StoreError as error:
+            return error.found
+        return None
+
+    def _read_manifest(self, stage: str, key: str) -> Manifest | None:
         place = f"{stage}/{key}/{MANIFEST_NAME}"
         content = self.backend.read(place)
         if content is None:
             return None
-        try:
-            return Manifest.from_json(content, f"{self.uri}/{place}")
-        except StoreError:
-            return None  # what cannot be read is built again
+        manifest = Manifest.from_json(content, f"{self.uri}/{place}")
+        if (manifest.stage, manifest.key) != (stage, key) or content_digest(manifest.files) != manifest.digest:
+            raise StoreError(f"{self.uri}/{place} was altered: what it states does not fit together")
+        return manifest
 
     def problem(self, manifest: Manifest) -> str | None:
         """Why an artifact cannot be used as it lies there, None if it is whole."""
@@ -137,10 +161,13 @@ class ArtifactStore:
             )
         return self.backend.local_folder(manifest)
 
+    def stages(self) -> list[str]:
+        """Names of the stages that have a folder in the store."""
+        return [name for name in self.backend.names("") if name != "runs"]
+
     def manifests(self, stage: str | None = None) -> Iterator[Manifest]:
         """Every readable manifest, of one stage or of all, by stage and key."""
-        stages = [stage] if stage else [name for name in self.backend.names("") if name != "runs"]
-        for each in stages:
+        for each in [stage] if stage else self.stages():
             for key in self.backend.names(each):
                 found = self.manifest(each, key)
                 if found is not None:
@@ -180,7 +207,7 @@ class ArtifactStore:
         ------
         StorageFull : no room was left on the disk, or the quota was reached
         """
-        try:
+        with explained(self.uri, f"while stage {stage} was writing"):
             with self.backend.scratch(f"{stage}-{key}") as folder:
                 started = time.perf_counter()
                 report = work(folder)
@@ -208,26 +235,6 @@ class ArtifactStore:
                 published = self.backend.publish(folder, manifest, replacing)
             shutil.rmtree(self.checkpoints(stage, key), ignore_errors=True)
             return published
-        except OSError as error:
-            if error.errno in _FULL or _cut_short(error):
-                raise StorageFull(
-                    f"no room left while stage {stage} was writing below {self.uri} ({error.strerror or error})",
-                    expected="free space for the stage's output",
-                    todo="free some space (`vecmill gc --dry-run` shows what the store could give back) or set "
-                    "store.uri to another disk, then run again: finished stages are kept",
-                ) from error
-            if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}:
-                raise StoreError(
-                    f"stage {stage} may not write below {self.uri} ({error.strerror}: {error.filename})",
-                    expected="a folder that this user may write",
-                    todo="change the permissions, or set store.uri to a folder of your own",
-                ) from error
-            raise
-
-
-def _cut_short(error: OSError) -> bool:
-    """Whether this is NumPy's way of saying that the disk is full: no errno, "100 requested and 50 written"."""
-    return error.errno is None and " requested and " in str(error) and str(error).endswith(" written")
 
 
 def file_entries(folder: Path, rows: Mapping[str, int]) -> tuple[FileEntry, ...]:

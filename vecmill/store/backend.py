@@ -34,6 +34,9 @@ class Backend(Protocol):
     def scratch(self, label: str) -> AbstractContextManager[Path]:
         """Context manager giving an empty local folder that is removed afterwards."""
 
+    def sweep(self) -> int:
+        """Remove what killed processes left half-written; gives the number of folders removed."""
+
     def checkpoints(self, label: str) -> Path:
         """A local folder that outlives a killed process; not created here."""
 

@@ -7,11 +7,13 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from vecmill.errors import StoreError
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
+from vecmill.store.os_errors import explained
 
 _SCRATCH = ".tmp"
 _LOCKS = ".locks"
@@ -31,11 +33,19 @@ class LocalBackend:
             return (self.root / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise StoreError(
+                f"{self.root / path} cannot be read ({error.strerror})", todo="check the file and its permissions"
+            ) from error
 
     def write(self, path: str, content: bytes) -> None:
         target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        with explained(self.uri, "while a record was being written"):
+            self._write(target, temporary, content)
+
+    def _write(self, target: Path, temporary: Path, content: bytes) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as stream:
                 stream.write(content)
@@ -73,6 +83,20 @@ class LocalBackend:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def sweep(self) -> int:
+        """Remove what killed processes left half-written; gives the number of folders removed."""
+        n_removed = 0
+        for leftover in (self.root / _SCRATCH).glob("*"):
+            label = leftover.name.removesuffix("-old").rpartition("-")[0]
+            with (self.root / _LOCKS / label).open("a") as stream:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue  # somebody is at work there
+                shutil.rmtree(leftover, ignore_errors=True)
+                n_removed += 1
+        return n_removed
+
     def checkpoints(self, label: str) -> Path:
         return self.root / _CHECKPOINTS / label
 
@@ -108,6 +132,12 @@ class LocalBackend:
                 return f"{entry.path} is missing"
             except OSError as error:
                 return f"{entry.path} cannot be read ({error.strerror})"
+        # A file that nobody stated would be read by whoever takes all files of a kind.
+        stated = {entry.path for entry in manifest.files} | {MANIFEST_NAME}
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if name not in stated and not path.is_dir():
+                return f"{name} lies there, but its manifest does not state it"
         return None
 
     def local_folder(self, manifest: Manifest) -> Path:
@@ -115,10 +145,12 @@ class LocalBackend:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        folder = self.root / _LOCKS
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / name).open("a") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)  # let go by the kernel when the process ends, however it ends
+        with ExitStack() as stack:
+            with explained(self.uri, "while a lock was being taken"):
+                folder = self.root / _LOCKS
+                folder.mkdir(parents=True, exist_ok=True)
+                stream = stack.enter_context((folder / name).open("a"))
+                fcntl.flock(stream, fcntl.LOCK_EX)  # let go by the kernel when the process ends, however it ends
             yield
 
 

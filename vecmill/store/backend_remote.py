@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,10 @@ from typing import Any
 from vecmill.errors import StoreError, VecmillError
 from vecmill.store.digest import sha256_file
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
+from vecmill.store.memo import DigestMemo
 from vecmill.store.remote import explain_remote_error
+
+_ABANDONED_SECONDS = 86_400
 
 
 class RemoteBackend:
@@ -24,11 +29,12 @@ class RemoteBackend:
     There is no lock: two writers of one key both work, and the first complete one is kept.
     """
 
-    def __init__(self, uri: str, filesystem: Any, root: str, cache: Path) -> None:
+    def __init__(self, uri: str, filesystem: Any, root: str, cache: Path, memo: DigestMemo) -> None:
         self.uri = uri
         self._fs = filesystem
         self._root = root.rstrip("/")
         self._cache = cache
+        self._memo = memo
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
@@ -76,6 +82,14 @@ class RemoteBackend:
         self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"scratch-{label}-", dir=self._cache) as folder:
             yield Path(folder)
+
+    def sweep(self) -> int:
+        n_removed = 0
+        for leftover in self._cache.glob("scratch-*"):  # on this host; a live run's are younger than a day
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)
+                n_removed += 1
+        return n_removed
 
     def checkpoints(self, label: str) -> Path:
         # On this host only: a run that is resumed elsewhere starts the stage again.
@@ -157,8 +171,8 @@ class RemoteBackend:
         with self._explained(place):
             for entry in manifest.files:
                 target = folder / entry.path
-                if target.is_file() and target.stat().st_size == entry.bytes:
-                    continue  # complete: it was renamed into place after its digest was checked
+                if target.is_file() and self._memo.sha256(target) == entry.sha256:
+                    continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
                 try:

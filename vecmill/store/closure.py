@@ -38,13 +38,17 @@ class CodeDigest:
     definitions: dict[str, str]
 
 
+# Where an import leads: module, and the name taken from it (None: the module itself, *: all of it).
+_Source = tuple[str, str | None]
+
+
 @dataclass(frozen=True)
 class _Use:
     """A name that a definition uses, with the attribute read from it and, for names it imports itself, from where."""
 
     name: str
     attribute: str | None
-    source: tuple[str, str | None] | None = None
+    sources: tuple[_Source, ...] = ()
 
 
 @dataclass
@@ -54,7 +58,7 @@ class _Module:
     name: str
     is_package: bool
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)  # name -> (module, attribute or None)
+    imports: dict[str, list[_Source]] = field(default_factory=dict)  # a name may be imported in two branches
     effects: list[ast.stmt] = field(default_factory=list)  # statements that run at import and bind nothing
     digests: dict[str, str] = field(default_factory=dict)  # of definitions, as far as somebody asked
     uses: dict[str, list[_Use]] = field(default_factory=dict)  # by definitions, likewise
@@ -117,7 +121,7 @@ class _Search:
                 continue
             if wanted == _EVERYTHING:
                 pending.extend((current, each) for each in module.definitions)
-                pending.extend(self._target(source, None) for source in module.imports.values())
+                pending.extend(self._target(source, None) for each in module.imports.values() for source in each)
                 self._add_effects(module, pending)
             elif f"{current}:{wanted}" in self.found:
                 continue
@@ -125,7 +129,7 @@ class _Search:
                 self._add(module, wanted, module.definitions[wanted], pending)
                 self._add_effects(module, pending)
             elif wanted in module.imports:  # a re-export
-                pending.append(self._target(module.imports[wanted], None))
+                pending.extend(self._target(source, None) for source in module.imports[wanted])
             elif self.module(f"{current}.{wanted}") is not None:
                 pending.append((f"{current}.{wanted}", _EVERYTHING))
 
@@ -135,10 +139,9 @@ class _Search:
             module.uses[name] = [use for statement in statements for use in _uses(module, statement)]
         self.found[f"{module.name}:{name}"] = module.digests[name]
         for use in module.uses[name]:
-            source = use.source or module.imports.get(use.name)
-            if source is not None:
-                pending.append(self._target(source, use.attribute))
-            else:
+            sources = use.sources or tuple(module.imports.get(use.name, ()))
+            pending.extend(self._target(source, use.attribute) for source in sources)
+            if not use.sources and use.name in module.definitions:
                 pending.append((module.name, use.name))
 
     def _add_effects(self, module: _Module, pending: list[tuple[str, str]]) -> None:
@@ -149,7 +152,7 @@ class _Search:
             if each is not None and each.effects and f"{each.name}:<import>" not in self.found:
                 self._add(each, "<import>", each.effects, pending)
 
-    def _target(self, source: tuple[str, str | None], attribute: str | None) -> tuple[str, str]:
+    def _target(self, source: _Source, attribute: str | None) -> tuple[str, str]:
         """Where an imported name leads, given the attribute that is read from it (None: the thing itself)."""
         target, imported = source
         if imported is None:  # import vecmill.a.b as name
@@ -174,7 +177,7 @@ def _uses(module: _Module, node: ast.AST) -> list[_Use]:
         elif isinstance(inner, ast.Name):
             names.append(inner)
     found = {
-        _Use(name.id, attributes.get(id(name)), own.imports.get(name.id))
+        _Use(name.id, attributes.get(id(name)), tuple(own.imports.get(name.id, ())))
         for name in names
         if name.id in own.imports or name.id in module.imports or name.id in module.definitions
     }
@@ -212,6 +215,8 @@ def _bind(module: _Module, statement: ast.stmt) -> None:
                 names.add(inner.name)
             elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
                 names.add(inner.id)
+        if names:  # and it may change what is bound elsewhere, which only running it would tell
+            module.effects.append(statement)
     elif _is_docstring(statement) or isinstance(statement, ast.Pass):
         return
     if not names:
@@ -226,9 +231,9 @@ def _bind_import(module: _Module, statement: ast.Import | ast.ImportFrom) -> Non
             if not _ours(alias.name):
                 continue
             if alias.asname:
-                module.imports[alias.asname] = (alias.name, None)
+                module.imports.setdefault(alias.asname, []).append((alias.name, None))
             else:  # `import vecmill.a.b` binds `vecmill`; which part is used is hard to say, so all of b counts
-                module.imports[alias.name.split(".")[0]] = (alias.name, _EVERYTHING)
+                module.imports.setdefault(alias.name.split(".")[0], []).append((alias.name, _EVERYTHING))
         return
     source = statement.module or ""
     if statement.level:
@@ -237,7 +242,11 @@ def _bind_import(module: _Module, statement: ast.Import | ast.ImportFrom) -> Non
         source = ".".join(package[: len(package) - drop] + ([source] if source else []))
     if _ours(source):
         for alias in statement.names:
-            module.imports[alias.asname or alias.name] = (source, alias.name)
+            if alias.name == _EVERYTHING:
+                raise ValueError(
+                    f"{module.name} imports * from {source}; name what is used, so that it can be followed"
+                )
+            module.imports.setdefault(alias.asname or alias.name, []).append((source, alias.name))
 
 
 def _ours(module_name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, cast
 from vecmill.errors import SourceError
 from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.manifest import ArtifactRef, Manifest
-from vecmill.store.plan import PlannedStage, Stage, artifact_problem, external_parts, key_of, stage_parts
+from vecmill.store.plan import PlannedStage, Stage, artifact_problem, external_parts, key_of, loaded_code, stage_parts
 from vecmill.store.stage import StageFunction, StageIO, StageReport
 
 log = logging.getLogger("vecmill")
@@ -79,7 +79,8 @@ def run_stage(
         if planned.manifest is None:
             log.info("%s: building %s", stage.name, planned.key)
         else:
-            level = logging.INFO if refresh else logging.WARNING
+            # Damage is news; what the plan has said already is not.
+            level = logging.WARNING if problem and problem.startswith("artifact") and not refresh else logging.INFO
             log.log(level, "%s: building again: %s", stage.name, "asked for" if refresh else problem)
         section = getattr(config, stage.section)
         function = _resolve(stage.function)
@@ -95,6 +96,7 @@ def run_stage(
                 checkpoints=store.checkpoints(stage.name, planned.key),
             )
             report = function(section, io)
+            loaded_code(stage)
             _check_unchanged(stage, config, store, parts)
             return report
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vecmill.errors import StoreError
 from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.manifest import Manifest
 from vecmill.store.runs import pipelines_with_runs, run_records
@@ -33,10 +34,15 @@ def find_garbage(store: ArtifactStore, is_kept: Callable[[Manifest, Path], bool]
         still in the registry
     root_stage : the stage whose artifacts stand for models
 
+    Raises
+    ------
+    StoreError : an artifact's manifest cannot be read, so that nobody can say what it leads back to
+
     Notes
     -----
     Artifacts of a run that is at work right now are kept too, whatever becomes of it.
     """
+    _check_readable(store, root_stage)
     everything = {(each.stage, each.key): each for each in store.manifests()}
     kept: set[tuple[str, str]] = set()
     pending = [
@@ -44,10 +50,7 @@ def find_garbage(store: ArtifactStore, is_kept: Callable[[Manifest, Path], bool]
         for place, manifest in everything.items()
         if place[0] == root_stage and is_kept(manifest, store.backend.local_folder(manifest))
     ]
-    for pipeline in pipelines_with_runs(store):
-        for record in run_records(store, pipeline):
-            if record.active:
-                pending += [place for place in record.keys.items() if place in everything]
+    pending += [place for place in _at_work(store) if place in everything]
     while pending:
         place = pending.pop()
         if place in kept or place not in everything:
@@ -59,7 +62,35 @@ def find_garbage(store: ArtifactStore, is_kept: Callable[[Manifest, Path], bool]
 
 
 def collect(store: ArtifactStore, garbage: Garbage) -> None:
-    """Remove the artifacts that :func:`find_garbage` listed."""
+    """Remove the artifacts that :func:`find_garbage` listed, and what killed processes left half-written."""
     for manifest in garbage.artifacts:
         with store.building(manifest.stage, manifest.key):
-            store.remove(manifest.stage, manifest.key)
+            if (manifest.stage, manifest.key) not in _at_work(store):  # a run may have begun since
+                store.remove(manifest.stage, manifest.key)
+    store.backend.sweep()
+
+
+def _at_work(store: ArtifactStore) -> set[tuple[str, str]]:
+    """Stage and key of every artifact that a running pipeline counts on."""
+    return {
+        place
+        for pipeline in pipelines_with_runs(store)
+        for record in run_records(store, pipeline)
+        if record.active
+        for place in record.keys.items()
+    }
+
+
+def _check_readable(store: ArtifactStore, root_stage: str) -> None:
+    """Refuse to judge a store with manifests that cannot be read: what they lead back to would look like garbage."""
+    for stage in store.stages():
+        for key in store.backend.names(stage):
+            problem = store.unreadable(stage, key)
+            if problem is None and stage == root_stage and store.manifest(stage, key) is None:
+                problem = f"{store.uri}/{stage}/{key} has no manifest, though it stands for a model"
+            if problem:
+                raise StoreError(
+                    problem,
+                    expected="a manifest that says what the artifact descends from",
+                    todo=f"run the pipeline that made it again, or delete the folder {stage}/{key} of the store",
+                )

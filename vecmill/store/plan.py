@@ -11,6 +11,7 @@ bytes each time: once such an artifact had to be rebuilt, what was computed from
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -20,8 +21,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from vecmill.config.base import key_config
+from vecmill.errors import StoreError
 from vecmill.store.artifact_store import ArtifactStore
-from vecmill.store.closure import code_digest
+from vecmill.store.closure import CodeDigest, code_digest
 from vecmill.store.digest import digest_json
 from vecmill.store.manifest import SCHEMA_VERSION, Manifest
 
@@ -105,11 +107,34 @@ class PlannedStage:
         return not self.causes and self.manifest is not None
 
 
+# Code digests as they were when this process first looked: its modules are loaded from then on, whatever an editor
+# does to the files.
+_loaded_code: dict[tuple[str, ...], str] = {}
+
+
+def loaded_code(stage: Stage) -> CodeDigest:
+    """Digest of a stage's code.
+
+    Raises
+    ------
+    StoreError : the files are no longer those that this process has loaded
+    """
+    roots = (stage.function, *stage.also_code)
+    code = code_digest(roots)
+    if _loaded_code.setdefault(roots, code.digest) != code.digest:
+        raise StoreError(
+            f"the code of stage {stage.name} was edited while this process was running",
+            expected="code that stays as it is during a run; a result would stand under the wrong key",
+            todo="run again",
+        )
+    return code
+
+
 def stage_parts(
     stage: Stage, config: Any, input_keys: Mapping[str, str], file_digest: FileDigest
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Everything that decides a stage's result, as JSON values, and the digests of its code."""
-    code = code_digest((stage.function, *stage.also_code))
+    code = loaded_code(stage)
     parts: dict[str, Any] = {
         "stage": stage.name,
         "schema_version": SCHEMA_VERSION,
@@ -118,7 +143,10 @@ def stage_parts(
         "inputs": dict(input_keys),
         "external": external_parts(stage, config, file_digest),
         "code": code.digest,
-        "versions": {name: metadata.version(name) for name in stage.libraries},
+        "versions": {
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+            **{name: metadata.version(name) for name in stage.libraries},
+        },
     }
     return parts, code.definitions
 
@@ -147,7 +175,8 @@ def make_plan(
     Parameters
     ----------
     refresh : stages that are to run whatever stands in the store
-    earlier : keys of the last run of this pipeline by stage, to say what changed since
+    earlier : keys of the last run of this pipeline by stage; of several artifacts that differ as little from the
+        planned one, its artifact is the one compared with
 
     Returns
     -------
@@ -161,8 +190,9 @@ def make_plan(
         planned = PlannedStage(stage, key_of(parts), parts, definitions)
         planned.manifest = store.manifest(stage.name, planned.key)
         if planned.manifest is None:
-            before = _earlier_manifest(store, stage.name, (earlier or {}).get(stage.name))
-            planned.causes = differences(before, planned)
+            before = _nearest_manifest(store, planned, (earlier or {}).get(stage.name))
+            unreadable = store.unreadable(stage.name, planned.key)
+            planned.causes = [f"artifact: {unreadable}"] if unreadable else differences(before, planned)
         else:
             rebuilt = [name for name in stage.inputs if not plan[name].hit]
             problem = artifact_problem(store, planned, config, {n: plan[n].manifest for n in stage.inputs})
@@ -196,11 +226,14 @@ def artifact_problem(
     return None
 
 
-def _earlier_manifest(store: ArtifactStore, stage: str, key: str | None) -> Manifest | None:
-    found = store.manifest(stage, key) if key else None
-    if found is not None:
-        return found
-    return max(store.manifests(stage), key=lambda each: each.finished_at, default=None)
+_MOST_COMPARED = 50  # artifacts of a stage, newest first; reading manifests of a remote store takes requests
+
+
+def _nearest_manifest(store: ArtifactStore, planned: PlannedStage, last_key: str | None) -> Manifest | None:
+    """The artifact that the planned one differs least from; of equals, the last run's, then the newest."""
+    found = sorted(store.manifests(planned.stage.name), key=lambda each: each.finished_at, reverse=True)
+    candidates = [each for each in found if each.key == last_key] + found[:_MOST_COMPARED]
+    return min(candidates, key=lambda each: len(differences(each, planned)), default=None)
 
 
 def differences(before: Manifest | None, planned: PlannedStage) -> list[str]:
@@ -208,11 +241,11 @@ def differences(before: Manifest | None, planned: PlannedStage) -> list[str]:
     if before is None:
         return ["never built in this store"]
     old, new = before.parts, planned.parts
-    causes = [f"config: {line}" for line in _changed_leaves(old["config"], new["config"])]
-    if old["seed"] != new["seed"]:
-        causes.append(f"seed: {old['seed']} → {new['seed']}")
-    causes += [f"external: {line}" for line in _changed_files(old["external"], new["external"])]
-    if old["code"] != new["code"]:
+    causes = [f"config: {line}" for line in _changed_leaves(old.get("config"), new["config"])]
+    if old.get("seed") != new["seed"]:
+        causes.append(f"seed: {old.get('seed')} → {new['seed']}")
+    causes += [f"external: {line}" for line in _changed_files(old.get("external") or {}, new["external"])]
+    if old.get("code") != new["code"]:
         changed = sorted(
             name
             for name in before.definitions.keys() | planned.definitions.keys()
@@ -220,7 +253,7 @@ def differences(before: Manifest | None, planned: PlannedStage) -> list[str]:
         )
         shown = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
         causes.append(f"code: {shown}")
-    causes += [f"version: {line}" for line in _changed_leaves(old["versions"], new["versions"])]
+    causes += [f"version: {line}" for line in _changed_leaves(old.get("versions"), new["versions"])]
     causes += [
         f"input: {name} will be another one" for name in new["inputs"] if old["inputs"].get(name) != new["inputs"][name]
     ]

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vecmill.errors import CredentialsError, SourceError, VecmillError
+from vecmill.errors import CredentialsError, SourceError, SourceUnavailable, UserError, VecmillError
 
 _S3_SCHEMES = ("s3://", "s3a://")
 _SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
@@ -113,7 +113,8 @@ def explain_remote_error(error: BaseException, uri: str, kind: type[VecmillError
     if isinstance(error, FileNotFoundError):
         return kind(f"{uri} does not exist", todo="check the path; object names are case-sensitive")
     if names & _UNREACHABLE or isinstance(error, ConnectionError | TimeoutError):
-        return kind(
+        fault = SourceUnavailable if issubclass(kind, UserError) else kind  # nobody's input is to blame
+        return fault(
             f"cannot reach the storage of {uri} at {_endpoint()} ({said})",
             todo="check AWS_ENDPOINT_URL, the network and that the server runs, then run again",
         )

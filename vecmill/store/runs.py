@@ -50,7 +50,10 @@ class RunRecord:
             except PermissionError:
                 return True
             return True
-        age = datetime.now(UTC) - datetime.fromisoformat(self.started_at)
+        try:
+            age = datetime.now(UTC) - datetime.fromisoformat(self.started_at)
+        except (ValueError, TypeError):
+            return False  # not a record that we wrote
         return age.total_seconds() < 86_400
 
 
