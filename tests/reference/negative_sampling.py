@@ -81,20 +81,24 @@ def negative_sampling(x, context_vectors, center, negatives):
 
 
 def train_skipgram(all_examples, center_vectors, context_vectors, learning_rate_at):
-    """Gradient descent, in place: a step on v_c after each pair, on the u of a window after the window."""
+    """Gradient descent, in place: all scores of a window first, then v_c in turn, then the u of the window.
+
+    Where a word stands twice around the centre word, its second turn finds its vector as the first one left it.
+    """
     loss, n_pairs = 0.0, 0
     for example in all_examples:
         rate = learning_rate_at(example.position)
-        window_change = np.zeros_like(context_vectors)
-        for c in example.around:
-            pair_loss, by_x, by_rows = negative_sampling(
-                center_vectors[c], context_vectors, example.center, example.negatives
-            )
-            center_vectors[c] -= rate * by_x
-            window_change -= rate * by_rows
-            loss += pair_loss
+        rows = [example.center, *example.negatives]
+        labels = np.array([1.0] + [0.0] * len(example.negatives))
+        u = context_vectors[rows]
+        scores = center_vectors[example.around] @ u.T
+        for c, of_c in zip(example.around, scores, strict=True):
+            loss -= sum(log_sigmoid(s if label else -s) for s, label in zip(of_c, labels, strict=True))
+            steps = rate * (labels - np.array([sigmoid(s) for s in of_c]))
+            for row, step in zip(rows, steps, strict=True):
+                context_vectors[row] += step * center_vectors[c]
+            center_vectors[c] += steps @ u
             n_pairs += 1
-        context_vectors += window_change
     return loss, n_pairs
 
 

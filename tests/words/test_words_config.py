@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from vecmill.config.base import Config, key_config
 from vecmill.config.validate import validate
 from vecmill.errors import ConfigError
-from vecmill.words.config import CbowConfig, SkipgramConfig, WordsTrainConfig
+from vecmill.words.config import CbowConfig, SkipgramConfig, WordsTrainConfig, pretrained_files
 
 
 class Section(Config):
@@ -46,6 +46,11 @@ def test_every_field_is_described():
         ({"dim": 0}, "train.dim"),
         ({"kind": "cbow", "learning_rate": 0.01, "min_learning_rate": 0.1}, "min_learning_rate 0.1 is above"),
         ({"learning_rate": float("nan")}, "train.learning_rate"),
+        ({"schedule": {"kind": "sine"}}, "sine"),
+        ({"schedule": {"kind": "cosine", "n_steps": 3}}, "unknown key 'train.schedule.n_steps'"),
+        ({"schedule": {"kind": "exponential"}, "min_learning_rate": 0}, "never reaches min_learning_rate 0"),
+        ({"patience": 2}, "set heldout_share"),
+        ({"heldout_share": 0.7}, "train.heldout_share"),
     ],
 )
 def test_refusals_name_the_path(train, message):
@@ -58,6 +63,31 @@ def test_threads_are_not_part_of_the_key():
     assert key_config(Section(train={"threads": 7})) == key_config(Section())
     assert key_config(Section(train={"epochs": 7})) != key_config(Section())
     assert "threads" not in json.dumps(key_config(Section()))
+
+
+def test_checkpoints_are_not_part_of_the_key_but_rounds_are():
+    every_minute = Section(train={"checkpoint_minutes": 1, "checkpoint_epochs": 2})
+    assert key_config(every_minute) == key_config(Section())
+    assert key_config(Section(train={"round_shards": 2})) != key_config(Section())
+
+
+def test_a_schedule_without_a_kind_is_linear():
+    assert Section(train={"schedule": {"warmup_frac": 0.1}}).train.schedule.kind == "linear"
+
+
+def test_pretrained_files(tmp_path):
+    assert pretrained_files(SkipgramConfig()) == []
+    (tmp_path / "w.bin").write_bytes(b"x")
+    assert pretrained_files(SkipgramConfig(pretrained=str(tmp_path / "w.bin"))) == [tmp_path / "w.bin"]
+    assert pretrained_files(SkipgramConfig(pretrained=str(tmp_path))) == [tmp_path / "w.bin"]
+    artifact = tmp_path / "artifact"
+    (artifact / "vectors").mkdir(parents=True)
+    for name in ("vectors/b", "vectors/a", "context_vectors.npy", "losses.parquet"):
+        (artifact / name).write_bytes(b"x")
+    found = pretrained_files(SkipgramConfig(pretrained=str(artifact)))
+    assert found == [artifact / "vectors/a", artifact / "vectors/b", artifact / "context_vectors.npy"]
+    with pytest.raises(ConfigError, match=r"train\.pretrained = '.*nowhere': no such file.*Expected: the folder of"):
+        pretrained_files(SkipgramConfig(pretrained=str(tmp_path / "nowhere")))
 
 
 def test_frozen():

@@ -5,16 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import vecmill.words.trainer as trainer
+import vecmill.words.run as run_module
 from reference.words_corpora import encoded, planted_synonyms, vocabulary_of
 from vecmill.errors import FormatError, TrainingDiverged, VocabularyError
 from vecmill.kernels.sampling import make_sampler
 from vecmill.progress import show_progress_on
 from vecmill.words.config import CbowConfig, SkipgramConfig
 from vecmill.words.corpus_check import check_corpus
+from vecmill.words.hogwild import Hogwild
 from vecmill.words.model import initial_model, without_padding
-from vecmill.words.schedule import learning_rate_at
-from vecmill.words.trainer import CHUNK_TOKENS, train_vectors
+from vecmill.words.progress_state import Progress
+from vecmill.words.run import CHUNK_TOKENS, Totals, TrainingRun
+from vecmill.words.trainer import train_vectors
 
 SMALL = {"dim": 8, "window": 2, "epochs": 2}
 
@@ -70,13 +72,13 @@ def recorded_calls(monkeypatch, config, seed):
         calls.append((*arguments[3:5], *arguments[13:17]))
         return 1.0, 1
 
-    monkeypatch.setattr(trainer, "train_skipgram", record)
+    monkeypatch.setattr(run_module, "train_skipgram", record)
     train_vectors(*corpus(n_sentences=CHUNK_TOKENS), config, seed=seed)
     return calls[1:]
 
 
 def test_learning_rate_falls_without_a_step_over_chunks_and_epochs(monkeypatch):
-    config = SkipgramConfig(dim=4, epochs=3, learning_rate=0.1, min_learning_rate=0.01, mode="deterministic")
+    config = SkipgramConfig(dim=4, epochs=3, learning_rate=0.1, min_learning_rate=0.01, threads=1)
     calls = recorded_calls(monkeypatch, config, seed=0)
     n_tokens = 3 * CHUNK_TOKENS
     seen = 0
@@ -89,7 +91,7 @@ def test_learning_rate_falls_without_a_step_over_chunks_and_epochs(monkeypatch):
 
 
 def test_every_epoch_and_seed_has_random_streams_of_its_own(monkeypatch):
-    config = SkipgramConfig(dim=4, epochs=3, mode="deterministic")
+    config = SkipgramConfig(dim=4, epochs=3, threads=1)
     streams = [
         {int(key) for call in recorded_calls(monkeypatch, config, seed=seed) for key in call[4:]} for seed in (7, 8)
     ]
@@ -132,7 +134,7 @@ def test_divergence_in_the_last_step_is_found(monkeypatch):
         arguments[6][3, 1] = np.inf  # context_vectors
         return 1.0, 1
 
-    monkeypatch.setattr(trainer, "train_skipgram", spoil)
+    monkeypatch.setattr(run_module, "train_skipgram", spoil)
     with pytest.raises(
         TrainingDiverged, match=r"context_vectors has NaN .* first in row 3.*lower train.learning_rate below 0.025"
     ):
@@ -147,16 +149,19 @@ def test_failure_of_one_thread_stops_the_others(monkeypatch):
         seen.append(arguments[3])
         return float("nan"), 1
 
-    monkeypatch.setattr(trainer, "train_skipgram", diverge)
+    monkeypatch.setattr(run_module, "train_skipgram", diverge)
     config = SkipgramConfig(**SMALL)
     sampler = make_sampler(counts, sample=0, negative_exponent=0.75)
     model = initial_model(counts.size, config.dim, np.random.default_rng(0))
-    run = trainer._Run(token_ids, sentence_offsets, sampler, model, config, seed=0)
-    totals = trainer._EpochTotals(Recorder(), "epoch 1/1")
-    with pytest.raises(TrainingDiverged):
-        run.train_slice(run.workspace(), 0, 0, token_ids.size // 2, totals)
-    assert seen == [0]
-    run.train_slice(run.workspace(), 0, token_ids.size // 2, token_ids.size, totals)
+    run = TrainingRun(token_ids, sentence_offsets, sampler, model, config, seed=0)
+    half = token_ids.size // 2
+    progress = Progress(cuts=[0, half, token_ids.size], positions=[0, half])
+    totals = Totals(Recorder(), "epoch 1/1")
+    with Hogwild(run, 2) as hogwild:
+        with pytest.raises(TrainingDiverged):
+            hogwild.train_slice(0, progress, run.workspace(), totals, lambda: False)
+        assert seen == [0]
+        hogwild.train_slice(1, progress, run.workspace(), totals, lambda: False)
     assert seen == [0]
 
 
@@ -179,7 +184,7 @@ def test_mapped_files_are_read_in_place(tmp_path):
     token_ids, sentence_offsets, counts = corpus()
     np.save(tmp_path / "token_ids.npy", token_ids)
     mapped = np.load(tmp_path / "token_ids.npy", mmap_mode="r")
-    config = SkipgramConfig(mode="deterministic", **SMALL)
+    config = SkipgramConfig(threads=1, **SMALL)
     from_memory, from_file = (
         train_vectors(ids, sentence_offsets, counts, config, seed=1) for ids in (token_ids, mapped)
     )
@@ -215,7 +220,7 @@ def test_misfits_are_refused_by_name(change, kind, message):
         check_corpus(**arrays | change)
 
 
-# --- model and schedule -----------------------------------------------------------------------------------------------
+# --- model ------------------------------------------------------------------------------------------------------------
 
 
 @given(n_words=st.integers(1, 40), dim=st.integers(1, 40))
@@ -240,8 +245,3 @@ def test_unpadding_crosses_blocks():
     padded = initial_model(10_000, 3, np.random.default_rng(0)).center_vectors
     expected = padded[:, :3].copy()
     np.testing.assert_array_equal(without_padding(padded, 3), expected)
-
-
-def test_learning_rate_is_a_straight_line():
-    config = SkipgramConfig(learning_rate=0.1, min_learning_rate=0.02)
-    assert [learning_rate_at(config, done) for done in (0, 0.25, 1)] == pytest.approx([0.1, 0.08, 0.02])

@@ -6,16 +6,21 @@ Differences: see ``negative_sampling``; any length of sentence.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from vecmill.kernels.jit import kernel
-from vecmill.kernels.negative_sampling import Workspace, gather_outputs, learn_input, scatter_outputs
+from vecmill.kernels.negative_sampling import PlainWorkspace, Workspace, gather_outputs, learn_input, scatter_outputs
 from vecmill.kernels.sampling import GAMMA, Sampler, draw_below, gather_kept, mix64
 from vecmill.kernels.sigmoid import SigmoidTable
+from vecmill.kernels.vector_code import LANES
+from vecmill.kernels.vector_steps import cbow_window
+from vecmill.kernels.windows import AHEAD, REMEMBERED, VectorWorkspace, gather_inputs, gather_windows, look_ahead
 
 
-@kernel
 def train_cbow(
     token_ids: npt.NDArray[np.int32],
     sentence_offsets: npt.NDArray[np.int64],
@@ -52,6 +57,144 @@ def train_cbow(
 
     Threads share ``center_vectors`` and ``context_vectors`` without locks, as in ``train_skipgram``.
     """
+    if isinstance(work, VectorWorkspace):
+        return _vector_cbow(1 + n_negatives)(
+            token_ids,
+            sentence_offsets,
+            sentence,
+            first,
+            last,
+            center_vectors,
+            context_vectors,
+            sampler,
+            work,
+            window,
+            dynamic_window,
+            first_learning_rate,
+            last_learning_rate,
+            keep_key,
+            draw_key,
+            exact_gradient,
+        )
+    return _plain_cbow(
+        token_ids,
+        sentence_offsets,
+        sentence,
+        first,
+        last,
+        center_vectors,
+        context_vectors,
+        sampler,
+        table,
+        work,
+        window,
+        dynamic_window,
+        n_negatives,
+        first_learning_rate,
+        last_learning_rate,
+        keep_key,
+        draw_key,
+        exact_gradient,
+    )
+
+
+@functools.cache
+def _vector_cbow(n_outputs: int) -> Callable[..., tuple[float, int]]:
+    """The vector kernel for a number of output rows."""
+
+    @kernel
+    def train(
+        token_ids: npt.NDArray[np.int32],
+        sentence_offsets: npt.NDArray[np.int64],
+        sentence: int,
+        first: int,
+        last: int,
+        center_vectors: npt.NDArray[np.float32],
+        context_vectors: npt.NDArray[np.float32],
+        sampler: Sampler,
+        work: VectorWorkspace,
+        window: int,
+        dynamic_window: bool,
+        first_learning_rate: float,
+        last_learning_rate: float,
+        keep_key: np.uint64,
+        draw_key: np.uint64,
+        exact_gradient: bool,
+    ) -> tuple[float, int]:
+        slope = (last_learning_rate - first_learning_rate) / max(last - first, 1)
+        draws = np.uint64(n_outputs)
+        n_vectors = center_vectors.shape[1] // LANES
+        inputs = work.input_rows.ctypes.data
+        end = gather_windows(
+            token_ids,
+            sentence_offsets,
+            sentence,
+            first,
+            last,
+            window,
+            dynamic_window,
+            draws,
+            keep_key,
+            draw_key,
+            sampler,
+            work,
+        )
+        loss = 0.0
+        n_pairs = 0
+        for ahead in range(window, end + AHEAD):
+            if ahead < end:
+                counter = draw_key + np.uint64(work.kept_positions[ahead]) * draws * GAMMA
+                look_ahead(ahead, end, n_outputs, window, counter, center_vectors, context_vectors, sampler, work)
+            i = ahead - AHEAD
+            if i < window:
+                continue
+            n_inputs = gather_inputs(i, center_vectors, work)
+            if n_inputs > 0:
+                rate = np.float32(last_learning_rate - slope * (last - work.kept_positions[i]))
+                place = i % REMEMBERED
+                outputs = work.output_rows.ctypes.data + place * work.output_rows.strides[0]
+                weights = work.weights.ctypes.data + place * work.weights.strides[0]
+                share = np.float32(1) / np.float32(n_inputs)
+                loss += cbow_window(
+                    n_outputs,
+                    inputs,
+                    n_inputs,
+                    outputs,
+                    weights,
+                    work.steps.ctypes.data,
+                    n_vectors,
+                    rate,
+                    work.mean.ctypes.data,
+                    share,
+                    share if exact_gradient else np.float32(1),
+                )
+                n_pairs += 1
+        return loss, n_pairs
+
+    return train
+
+
+@kernel
+def _plain_cbow(
+    token_ids: npt.NDArray[np.int32],
+    sentence_offsets: npt.NDArray[np.int64],
+    sentence: int,
+    first: int,
+    last: int,
+    center_vectors: npt.NDArray[np.floating],
+    context_vectors: npt.NDArray[np.floating],
+    sampler: Sampler,
+    table: SigmoidTable,
+    work: PlainWorkspace,
+    window: int,
+    dynamic_window: bool,
+    n_negatives: int,
+    first_learning_rate: float,
+    last_learning_rate: float,
+    keep_key: np.uint64,
+    draw_key: np.uint64,
+    exact_gradient: bool,
+) -> tuple[float, int]:
     dim = center_vectors.shape[1]
     slope = (last_learning_rate - first_learning_rate) / max(last - first, 1)
     draws = np.uint64(1 + n_negatives)

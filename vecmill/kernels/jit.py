@@ -21,6 +21,9 @@ import numba
 # them (`nnan` and `ninf` would let the compiler assume that they never occur).
 FASTMATH_FLAGS = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})
 
+# False where NUMBA_DISABLE_JIT has kernels run as plain Python, which cannot call LLVM instructions.
+COMPILES = not numba.config.DISABLE_JIT
+
 CACHE_VARIABLE = "VECMILL_KERNEL_CACHE"
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -32,7 +35,16 @@ def kernel(function: F) -> F:
     The function takes flat typed arrays (or named tuples of them) and scalars, trusts what it is given, and writes
     results into its arguments; checks and allocation are its caller's work.
     """
-    options = {"nogil": True, "fastmath": set(FASTMATH_FLAGS), "error_model": "numpy"}
+    return _compiled(function)
+
+
+def inlined_kernel(function: F) -> F:
+    """A :func:`kernel` that becomes part of each kernel that calls it, and so knows the constants it is called with."""
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: F, **more: bool) -> F:
+    options = {"nogil": True, "fastmath": set(FASTMATH_FLAGS), "error_model": "numpy", **more}
     cache_folder = os.environ.get(CACHE_VARIABLE)
     if not cache_folder:
         return numba.njit(**options)(function)  # type: ignore[no-any-return]

@@ -9,16 +9,28 @@ Source: Mikolov et al. 2013a, 2013b. Differences: see ``negative_sampling``; any
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from vecmill.kernels.jit import kernel
-from vecmill.kernels.negative_sampling import Workspace, gather_outputs, learn_input, scatter_outputs
+from vecmill.kernels.negative_sampling import (
+    PlainWorkspace,
+    Workspace,
+    change_outputs,
+    gather_outputs,
+    scatter_outputs,
+    score_input,
+)
 from vecmill.kernels.sampling import GAMMA, Sampler, draw_below, gather_kept, mix64
 from vecmill.kernels.sigmoid import SigmoidTable
+from vecmill.kernels.vector_code import LANES
+from vecmill.kernels.vector_steps import skipgram_window
+from vecmill.kernels.windows import AHEAD, REMEMBERED, VectorWorkspace, gather_inputs, gather_windows, look_ahead
 
 
-@kernel
 def train_skipgram(
     token_ids: npt.NDArray[np.int32],
     sentence_offsets: npt.NDArray[np.int64],
@@ -49,7 +61,8 @@ def train_skipgram(
     sentence : the sentence that position ``first`` lies in; not looked at where first == last
     first, last : positions of the centre words; sentences may be cut, their windows are whole all the same
     center_vectors, context_vectors : floating[n_words, dim], v and u, changed in place
-    work : made for at least last - first tokens, this window and this number of negatives
+    table : of the plain kernels; the vector kernels compute sigmoid and loss, within 3e-7
+    work : made for at least last - first tokens, this window and this number of negatives; decides which kernel runs
     window : words to each side; where ``dynamic_window``, drawn for each centre word from 1 ... window
     n_negatives : negatives of each centre word
     first_learning_rate, last_learning_rate : at position ``first`` and ``last``, straight line between
@@ -63,6 +76,129 @@ def train_skipgram(
     may mix old and new numbers, and of two additions to a row at once one may be lost. Steps are small and rarely
     meet, and the training converges all the same (Recht et al. 2011, Hogwild). A single thread is deterministic.
     """
+    if isinstance(work, VectorWorkspace):
+        return _vector_skipgram(1 + n_negatives)(
+            token_ids,
+            sentence_offsets,
+            sentence,
+            first,
+            last,
+            center_vectors,
+            context_vectors,
+            sampler,
+            work,
+            window,
+            dynamic_window,
+            first_learning_rate,
+            last_learning_rate,
+            keep_key,
+            draw_key,
+        )
+    return _plain_skipgram(
+        token_ids,
+        sentence_offsets,
+        sentence,
+        first,
+        last,
+        center_vectors,
+        context_vectors,
+        sampler,
+        table,
+        work,
+        window,
+        dynamic_window,
+        n_negatives,
+        first_learning_rate,
+        last_learning_rate,
+        keep_key,
+        draw_key,
+    )
+
+
+@functools.cache
+def _vector_skipgram(n_outputs: int) -> Callable[..., tuple[float, int]]:
+    """The vector kernel for a number of output rows."""
+
+    @kernel
+    def train(
+        token_ids: npt.NDArray[np.int32],
+        sentence_offsets: npt.NDArray[np.int64],
+        sentence: int,
+        first: int,
+        last: int,
+        center_vectors: npt.NDArray[np.float32],
+        context_vectors: npt.NDArray[np.float32],
+        sampler: Sampler,
+        work: VectorWorkspace,
+        window: int,
+        dynamic_window: bool,
+        first_learning_rate: float,
+        last_learning_rate: float,
+        keep_key: np.uint64,
+        draw_key: np.uint64,
+    ) -> tuple[float, int]:
+        slope = (last_learning_rate - first_learning_rate) / max(last - first, 1)
+        draws = np.uint64(n_outputs)
+        n_vectors = center_vectors.shape[1] // LANES
+        inputs = work.input_rows.ctypes.data
+        end = gather_windows(
+            token_ids,
+            sentence_offsets,
+            sentence,
+            first,
+            last,
+            window,
+            dynamic_window,
+            draws,
+            keep_key,
+            draw_key,
+            sampler,
+            work,
+        )
+        loss = 0.0
+        n_pairs = 0
+        for ahead in range(window, end + AHEAD):
+            if ahead < end:
+                counter = draw_key + np.uint64(work.kept_positions[ahead]) * draws * GAMMA
+                look_ahead(ahead, end, n_outputs, window, counter, center_vectors, context_vectors, sampler, work)
+            i = ahead - AHEAD
+            if i < window:
+                continue
+            n_inputs = gather_inputs(i, center_vectors, work)
+            if n_inputs > 0:
+                rate = np.float32(last_learning_rate - slope * (last - work.kept_positions[i]))
+                place = i % REMEMBERED
+                outputs = work.output_rows.ctypes.data + place * work.output_rows.strides[0]
+                weights = work.weights.ctypes.data + place * work.weights.strides[0]
+                loss += skipgram_window(
+                    n_outputs, inputs, n_inputs, outputs, weights, work.steps.ctypes.data, n_vectors, rate
+                )
+                n_pairs += n_inputs
+        return loss, n_pairs
+
+    return train
+
+
+@kernel
+def _plain_skipgram(
+    token_ids: npt.NDArray[np.int32],
+    sentence_offsets: npt.NDArray[np.int64],
+    sentence: int,
+    first: int,
+    last: int,
+    center_vectors: npt.NDArray[np.floating],
+    context_vectors: npt.NDArray[np.floating],
+    sampler: Sampler,
+    table: SigmoidTable,
+    work: PlainWorkspace,
+    window: int,
+    dynamic_window: bool,
+    n_negatives: int,
+    first_learning_rate: float,
+    last_learning_rate: float,
+    keep_key: np.uint64,
+    draw_key: np.uint64,
+) -> tuple[float, int]:
     dim = center_vectors.shape[1]
     slope = (last_learning_rate - first_learning_rate) / max(last - first, 1)
     draws = np.uint64(1 + n_negatives)
@@ -84,12 +220,19 @@ def train_skipgram(
                     continue
                 rate = center_vectors.dtype.type(last_learning_rate - slope * (last - position))
                 n_outputs = gather_outputs(context_vectors, work.kept_ids[i], n_negatives, counter, sampler, work)
-                for j in range(left, right):
-                    if j != i:
-                        x = center_vectors[work.kept_ids[j]]
-                        loss += learn_input(x, n_outputs, rate, table, work)
-                        for d in range(dim):
-                            x[d] += work.input_change[d]
+                for c in range(right - left - 1):
+                    j = left + c + (left + c >= i)
+                    loss += score_input(center_vectors[work.kept_ids[j]], n_outputs, rate, table, work)
+                    for o in range(n_outputs):
+                        work.window_steps[c, o] = work.steps[o]
+                for c in range(right - left - 1):
+                    j = left + c + (left + c >= i)
+                    x = center_vectors[work.kept_ids[j]]
+                    for o in range(n_outputs):
+                        work.steps[o] = work.window_steps[c, o]
+                    change_outputs(x, n_outputs, work)
+                    for d in range(dim):
+                        x[d] += work.input_change[d]
                 scatter_outputs(context_vectors, n_outputs, work)
                 n_pairs += right - left - 1
         first = stop

@@ -18,7 +18,7 @@ from vecmill.registry.probe import registered
 from vecmill.store.artifact_store import StoreConfig
 from vecmill.store.plan import ExternalFile, FileDigest, Pipeline, Stage
 from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
-from vecmill.words.config import WordsTrainConfig
+from vecmill.words.kinds import WordsTrainConfig, trainer_files, trainer_of
 
 
 class WordsConfig(Config):
@@ -50,6 +50,10 @@ def _contract(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile
 
 def _benchmarks(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
     return [_by_name(path, file_digest) for path in benchmark_files(config.evaluate)]
+
+
+def _pretrained(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
+    return [_by_name(path, file_digest) for path in trainer_files(config.train)]
 
 
 def _by_name(path: Path, file_digest: FileDigest) -> ExternalFile:
@@ -103,11 +107,12 @@ WORDS = Pipeline(
         ),
         Stage(
             "train",
-            "vecmill.words.train:train_words",
+            trainer_of,
             section="train",
             inputs=("vocabulary", "encode"),
             seeded=True,
             libraries=("numba", "numpy", "pyarrow"),
+            external=_pretrained,
         ),
         Stage(
             "evaluate",

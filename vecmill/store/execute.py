@@ -83,7 +83,7 @@ def run_stage(
             level = logging.WARNING if problem and problem.startswith("artifact") and not refresh else logging.INFO
             log.log(level, "%s: building again: %s", stage.name, "asked for" if refresh else problem)
         section = getattr(config, stage.section)
-        function = _resolve(stage.function)
+        function = _resolve(stage.core_function(config))
         folders = {name: store.folder(ref) for name, ref in inputs.items()}
         lineage = {name: dataclasses.asdict(each) for name, each in ancestors(store, list(standing.values())).items()}
 
@@ -96,7 +96,7 @@ def run_stage(
                 checkpoints=store.checkpoints(stage.name, planned.key),
             )
             report = function(section, io)
-            loaded_code(stage)
+            loaded_code(stage, config)
             _check_unchanged(stage, config, store, parts)
             return report
 

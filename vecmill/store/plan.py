@@ -49,7 +49,9 @@ class Stage:
     Attributes
     ----------
     name : the stage's name, also its folder in the store
-    function : ``module:name`` of the core function, a :data:`~vecmill.store.stage.StageFunction`
+    function : ``module:name`` of the core function, a :data:`~vecmill.store.stage.StageFunction`; or, where the
+        configuration decides which one it is, a function of the stage's section that gives the name. Only the one
+        that runs counts towards the key.
     section : the attribute of the pipeline's configuration that the function receives
     inputs : names of the stages whose artifacts it reads
     seeded : whether it draws random numbers, that is, whether the seed is part of its key
@@ -60,7 +62,7 @@ class Stage:
     """
 
     name: str
-    function: str
+    function: str | Callable[[Any], str]
     section: str
     inputs: tuple[str, ...] = ()
     seeded: bool = False
@@ -68,6 +70,10 @@ class Stage:
     external: Callable[[Any, FileDigest], list[ExternalFile]] | None = None
     also_code: tuple[str, ...] = ()
     still_valid: Callable[[Any, Path], str | None] | None = None
+
+    def core_function(self, config: Any) -> str:
+        """``module:name`` of the function that runs under the pipeline's configuration ``config``."""
+        return self.function if isinstance(self.function, str) else self.function(getattr(config, self.section))
 
 
 @dataclass(frozen=True)
@@ -112,14 +118,14 @@ class PlannedStage:
 _loaded_code: dict[tuple[str, ...], str] = {}
 
 
-def loaded_code(stage: Stage) -> CodeDigest:
+def loaded_code(stage: Stage, config: Any) -> CodeDigest:
     """Digest of a stage's code.
 
     Raises
     ------
     StoreError : the files are no longer those that this process has loaded
     """
-    roots = (stage.function, *stage.also_code)
+    roots = (stage.core_function(config), *stage.also_code)
     code = code_digest(roots)
     if _loaded_code.setdefault(roots, code.digest) != code.digest:
         raise StoreError(
@@ -134,7 +140,7 @@ def stage_parts(
     stage: Stage, config: Any, input_keys: Mapping[str, str], file_digest: FileDigest
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Everything that decides a stage's result, as JSON values, and the digests of its code."""
-    code = loaded_code(stage)
+    code = loaded_code(stage, config)
     parts: dict[str, Any] = {
         "stage": stage.name,
         "schema_version": SCHEMA_VERSION,

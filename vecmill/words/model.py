@@ -40,6 +40,25 @@ def initial_model(n_words: int, dim: int, rng: np.random.Generator) -> WordModel
     return WordModel(center_vectors, context_vectors, dim)
 
 
+def copied_model(model: WordModel) -> WordModel:
+    """The same numbers in other memory."""
+    n_words, dim = model.center_vectors.shape[0], model.dim
+    copy = WordModel(_aligned_rows(n_words, dim), _aligned_rows(n_words, dim), dim)
+    copy.center_vectors[:], copy.context_vectors[:] = model.center_vectors, model.context_vectors
+    return copy
+
+
+def same_vectors(model: WordModel, other: WordModel) -> bool:
+    """Whether all numbers are equal, NaN to itself too."""
+    for name in ("center_vectors", "context_vectors"):
+        ours, theirs = getattr(model, name), getattr(other, name)
+        for start in range(0, ours.shape[0], _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            if not np.array_equal(ours[block].view(np.int32), theirs[block].view(np.int32)):
+                return False
+    return True
+
+
 def without_padding(padded: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.float32]:
     """float32[n_words, dim], C-contiguous, in the memory of ``padded``, whose contents are lost.
 

@@ -1,0 +1,213 @@
+"""The two subword kernels: against their NumPy twins, their losses' gradients, and at the edges."""
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reference import subwords as twins
+from reference.kernel_cases import DRAW_KEY, KEEP_KEY, Case, numeric_gradient, zipf_case
+from vecmill.kernels.sigmoid import exact_sigmoid, sigmoid_table
+from vecmill.kernels.subword_cbow import train_subword_cbow
+from vecmill.kernels.subword_rows import SubwordRows, make_subword_workspace
+from vecmill.kernels.subword_skipgram import train_subword_skipgram
+
+KINDS = ["skipgram", "cbow"]
+KERNELS = {"skipgram": train_subword_skipgram, "cbow": train_subword_cbow}
+NEGATIVE_WEIGHT = 0.4
+BOTH_KINDS = pytest.mark.parametrize("kind", KINDS)
+BOTH_GRADIENTS = pytest.mark.parametrize("exact_gradient", [True, False])
+
+
+class SubwordCase:
+    """A case of the plain kernels and a few shared n-gram rows below the words'; a word may have none, or one twice."""
+
+    def __init__(self, case: Case, n_ngram_rows: int = 9, most: int = 6) -> None:
+        self.case = case
+        rng = np.random.default_rng(23)
+        lists = [
+            [word_id, *(case.n_words + rng.integers(0, n_ngram_rows, rng.integers(0, most + 1)))]
+            for word_id in range(case.n_words)
+        ]
+        self.subwords = SubwordRows(
+            np.cumsum([0, *map(len, lists)]).astype(np.int64), np.array([r for each in lists for r in each], np.int32)
+        )
+        self.input_vectors = rng.normal(0, 0.9, (case.n_words + n_ngram_rows, case.dim)).astype(case.dtype)
+        self.context_vectors = case.context_vectors
+
+    def run(self, kind, exact_gradient, *, rates, first=0, last=None, table=None):
+        case = self.case
+        last = case.token_ids.size if last is None else last
+        return KERNELS[kind](
+            case.token_ids,
+            case.sentence_offsets,
+            int(np.searchsorted(case.sentence_offsets, first, side="right")) - 1,
+            first,
+            last,
+            self.input_vectors,
+            self.context_vectors,
+            self.subwords,
+            case.sampler,
+            exact_sigmoid(case.dtype) if table is None else table,
+            make_subword_workspace(
+                chunk_tokens=last - first,
+                window=case.window,
+                n_negatives=case.n_negatives,
+                row_length=case.dim,
+                dtype=case.dtype,
+            ),
+            case.window,
+            case.dynamic_window,
+            case.n_negatives,
+            *((NEGATIVE_WEIGHT,) if kind == "skipgram" else ()),
+            *rates,
+            KEEP_KEY,
+            DRAW_KEY,
+            exact_gradient,
+        )
+
+    def run_twin(self, kind, exact_gradient, *, rates):
+        case = self.case
+        first_rate, last_rate = rates
+        examples = case.examples()
+        train, more = twins.train_cbow, {}
+        if kind == "skipgram":
+            train, more = twins.train_skipgram, {"negative_weight": NEGATIVE_WEIGHT}
+            examples = twins.with_all_negatives(examples, case.sampler, n_negatives=case.n_negatives, draw_key=DRAW_KEY)
+        return train(
+            examples,
+            self.subwords,
+            self.input_vectors,
+            self.context_vectors,
+            lambda position: first_rate + (last_rate - first_rate) * position / case.token_ids.size,
+            exact_gradient=exact_gradient,
+            **more,
+        )
+
+
+@BOTH_KINDS
+@BOTH_GRADIENTS
+@pytest.mark.parametrize("dynamic_window", [True, False])
+def test_twin_gives_the_same_vectors_and_loss(kind, exact_gradient, dynamic_window):
+    ours, twin = (SubwordCase(zipf_case(dynamic_window=dynamic_window)) for _ in range(2))
+    loss, n_pairs = ours.run(kind, exact_gradient, rates=(0.1, 0.03))
+    twin_loss, twin_pairs = twin.run_twin(kind, exact_gradient, rates=(0.1, 0.03))
+    assert n_pairs == twin_pairs > 10
+    assert loss == pytest.approx(twin_loss, rel=1e-10)
+    np.testing.assert_allclose(ours.input_vectors, twin.input_vectors, rtol=1e-8, atol=1e-11)
+    np.testing.assert_allclose(ours.context_vectors, twin.context_vectors, rtol=1e-8, atol=1e-11)
+
+
+@BOTH_KINDS
+def test_twin_is_close_in_float32_with_the_table(kind):
+    ours, twin = SubwordCase(zipf_case(dtype=np.float32)), SubwordCase(zipf_case())
+    loss, _ = ours.run(kind, False, rates=(0.01, 0.01), table=sigmoid_table())
+    twin_loss, _ = twin.run_twin(kind, False, rates=(0.01, 0.01))
+    assert loss == pytest.approx(twin_loss, rel=2e-3)
+    np.testing.assert_allclose(ours.input_vectors, twin.input_vectors, atol=5e-3)
+    np.testing.assert_allclose(ours.context_vectors, twin.context_vectors, atol=5e-3)
+
+
+@BOTH_KINDS
+def test_exact_step_is_the_gradient_of_the_loss(kind):
+    case, rate = SubwordCase(zipf_case()), 1e-8
+    matrices = case.input_vectors, case.context_vectors
+    expected = [numeric_gradient(case, lambda: case.run(kind, True, rates=(0.0, 0.0))[0], each) for each in matrices]
+    before = [each.copy() for each in matrices]
+    case.run(kind, True, rates=(rate, rate))
+    for old, new, gradient in zip(before, matrices, expected, strict=True):
+        assert np.abs(gradient).max() > 0.5
+        np.testing.assert_allclose((old - new) / rate, gradient, rtol=1e-5, atol=1e-5)
+
+
+@BOTH_KINDS
+@pytest.mark.parametrize("position", [0, 3, 6])
+def test_fasttext_step_is_the_gradient_times_the_rows_of_the_input(kind, position):
+    sentence = [6, 2, 2, 7, 0, 5, 1]
+    case, rate = SubwordCase(Case([sentence], 8, window=2, dynamic_window=False, sample=0.0)), 1e-8
+    place = {"first": position, "last": position + 1}
+    gradient = numeric_gradient(case, lambda: case.run(kind, False, rates=(0.0, 0.0), **place)[0], case.input_vectors)
+    before = case.input_vectors.copy()
+    case.run(kind, False, rates=(rate, rate), **place)
+    around = sentence[max(0, position - 2) : position] + sentence[position + 1 : position + 3]
+    words = [sentence[position]] if kind == "skipgram" else around
+    n_rows = sum(len(twins.word_rows(case.subwords, word_id)) for word_id in words)
+    np.testing.assert_allclose((before - case.input_vectors) / rate, n_rows * gradient, rtol=1e-5, atol=1e-5)
+    assert np.abs(gradient).max() > 0.01
+
+
+@BOTH_KINDS
+@settings(max_examples=15, deadline=None)
+@given(cuts=st.lists(st.integers(0, 60), max_size=6))
+def test_corpus_may_be_cut_anywhere(kind, cuts):
+    whole, pieces = SubwordCase(zipf_case()), SubwordCase(zipf_case())
+    n_tokens = whole.case.token_ids.size
+    _, expected_pairs = whole.run(kind, False, rates=(0.1, 0.1))
+    bounds = [0, *sorted(min(cut, n_tokens) for cut in cuts), n_tokens]
+    parts = [pieces.run(kind, False, rates=(0.1, 0.1), first=first, last=last) for first, last in pairwise(bounds)]
+    assert sum(n_pairs for _, n_pairs in parts) == expected_pairs
+    np.testing.assert_array_equal(pieces.input_vectors, whole.input_vectors)
+    np.testing.assert_array_equal(pieces.context_vectors, whole.context_vectors)
+
+
+EDGES = {
+    "no sentence": ([], 3, {}),
+    "empty sentences": ([[], [], []], 3, {}),
+    "one token": ([[2]], 3, {}),
+    "one-word vocabulary": ([[0, 0, 0]], 1, {"sample": 0.0}),
+    "one dimension": ([[0, 0, 0]], 1, {"sample": 0.0, "dim": 1}),
+    "all words sub-sampled away": ([[2, 0, 1, 1], [1, 2]], 3, {"sample": 1e-12}),
+    "fewer words than negatives": ([[1, 0], [0, 1, 1]], 2, {"n_negatives": 20, "sample": 0.0}),
+    "ids at the limits": ([[4, 0], [4, 4, 0]], 5, {"sample": 0.0}),
+    "window beyond the sentence": ([[2, 0, 1], [1, 2]], 3, {"window": 40, "dynamic_window": False, "sample": 0.0}),
+}
+
+
+@BOTH_KINDS
+@pytest.mark.parametrize("most", [0, 6], ids=["no n-grams", "n-grams"])
+@pytest.mark.parametrize("name", EDGES)
+def test_twin_agrees_at_the_edges(kind, most, name):
+    sentences, n_words, chosen = EDGES[name]
+    ours, twin = (SubwordCase(Case(sentences, n_words, **chosen), most=most) for _ in range(2))
+    loss, n_pairs = ours.run(kind, False, rates=(0.1, 0.1))
+    twin_loss, twin_pairs = twin.run_twin(kind, False, rates=(0.1, 0.1))
+    assert (n_pairs == 0) == (name in ["no sentence", "empty sentences", "one token", "all words sub-sampled away"])
+    assert n_pairs == twin_pairs
+    assert loss == pytest.approx(twin_loss, rel=1e-10)
+    np.testing.assert_allclose(ours.input_vectors, twin.input_vectors, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(ours.context_vectors, twin.context_vectors, rtol=1e-8, atol=1e-12)
+
+
+@BOTH_KINDS
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_show_in_the_loss(kind, bad):
+    case = SubwordCase(zipf_case(dtype=np.float32))
+    case.input_vectors[case.case.token_ids[-1]] = bad
+    with np.errstate(invalid="ignore", over="ignore"):
+        loss, _ = case.run(kind, False, rates=(0.01, 0.01), table=sigmoid_table())
+    assert not np.isfinite(loss)
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="this is that run")
+def test_plain_python_gives_the_same_answers():
+    """Without compilation every index is checked, and a negative one would show as a wrong row."""
+    done = subprocess.run(
+        # NumPy warns where an unsigned product wraps, which is what these products are for
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "twin"),
+            *("-W", "ignore:overflow encountered:RuntimeWarning", "kernels/test_kernel_subword.py"),
+        ],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout

@@ -1,0 +1,185 @@
+"""What both vector kernels do around their arithmetic: windows of a chunk, and negatives drawn some windows ahead.
+
+The draws are those of ``sampling``, bit for bit: the counters of a centre word depend on its position alone. Knowing
+the next windows' rows early is what makes it possible to ask memory for them early.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from vecmill.kernels.jit import inlined_kernel, kernel
+from vecmill.kernels.sampling import GAMMA, Sampler, draw_below, draw_negative, gather_kept, mix64
+from vecmill.kernels.vector_steps import prefetch_row, scores_at_once, steps_length, weights_length
+
+# Windows between asking for rows and using them, about a microsecond; a power of two more than that are remembered.
+AHEAD = 3
+REMEMBERED = 4
+
+
+class VectorWorkspace(NamedTuple):
+    """Memory of one thread of the vector kernels; addresses are those of rows.
+
+    Attributes
+    ----------
+    kept_ids, kept_positions : int32 and int64[chunk tokens + 2 * window], see ``gather_windows``
+    lefts, rights : int32 of the same length, bounds of each centre word's window in kept_ids
+    output_rows : int64[REMEMBERED, n_outputs], addresses of a centre word's row and its negatives'
+    weights : float32[REMEMBERED, weights length], how often each of them counts
+    input_rows : int64[2 * window + 1], addresses of the window's rows
+    steps : float32[steps length], see ``vector_steps``
+    spare_row : float32[row length], zeros: stands for an output that does not count
+    mean : float32[row length], CBOW's input
+    """
+
+    kept_ids: npt.NDArray[np.int32]
+    kept_positions: npt.NDArray[np.int64]
+    lefts: npt.NDArray[np.int32]
+    rights: npt.NDArray[np.int32]
+    output_rows: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    input_rows: npt.NDArray[np.int64]
+    steps: npt.NDArray[np.float32]
+    spare_row: npt.NDArray[np.float32]
+    mean: npt.NDArray[np.float32]
+
+
+def make_vector_workspace(*, chunk_tokens: int, window: int, n_negatives: int, row_length: int) -> VectorWorkspace:
+    """Allocate the memory of one thread; the numbers are those that its kernel calls will be given."""
+    n_kept, n_outputs = chunk_tokens + 2 * window, 1 + n_negatives
+    return VectorWorkspace(
+        kept_ids=np.empty(n_kept, np.int32),
+        kept_positions=np.empty(n_kept, np.int64),
+        lefts=np.empty(n_kept, np.int32),
+        rights=np.empty(n_kept, np.int32),
+        output_rows=np.empty((REMEMBERED, n_outputs), np.int64),
+        weights=np.empty((REMEMBERED, weights_length(n_outputs)), np.float32),
+        input_rows=np.empty(2 * window + 1, np.int64),
+        steps=np.empty(steps_length(2 * window + scores_at_once(n_outputs), n_outputs), np.float32),
+        spare_row=np.zeros(row_length, np.float32),
+        mean=np.empty(row_length, np.float32),
+    )
+
+
+@kernel
+def gather_windows(
+    token_ids: npt.NDArray[np.int32],
+    sentence_offsets: npt.NDArray[np.int64],
+    sentence: int,
+    first: int,
+    last: int,
+    window: int,
+    dynamic_window: bool,
+    draws: np.uint64,
+    keep_key: np.uint64,
+    draw_key: np.uint64,
+    sampler: Sampler,
+    work: VectorWorkspace,
+) -> int:
+    """Sub-sample the positions [first, last) and set the window of each centre word; returns their end.
+
+    Centre words are kept_ids[window:end]; i's window is kept_ids[lefts[i]:rights[i]] with i itself.
+    """
+    end = window
+    while first < last:
+        sentence_start, sentence_end = sentence_offsets[sentence], sentence_offsets[sentence + 1]
+        stop = min(last, sentence_end)
+        if first < stop:
+            # only the first sentence may reach back, only the last one forward; so nothing is overwritten
+            shift = end - window
+            begin, kept_end, centers_end = gather_kept(
+                token_ids,
+                sentence_start,
+                sentence_end,
+                first,
+                stop,
+                window,
+                keep_key,
+                sampler,
+                work.kept_ids[shift:],
+                work.kept_positions[shift:],
+            )
+            for i in range(end, shift + centers_end):
+                reach = window
+                if dynamic_window:
+                    reach -= draw_below(mix64(draw_key + np.uint64(work.kept_positions[i]) * draws * GAMMA), window)
+                work.lefts[i] = max(shift + begin, i - reach)
+                work.rights[i] = min(shift + kept_end, i + reach + 1)
+            end = shift + centers_end
+        first = stop
+        sentence += 1
+    return end
+
+
+@inlined_kernel
+def look_ahead(
+    i: int,
+    end: int,
+    n_outputs: int,
+    window: int,
+    counter: np.uint64,
+    center_vectors: npt.NDArray[np.float32],
+    context_vectors: npt.NDArray[np.float32],
+    sampler: Sampler,
+    work: VectorWorkspace,
+) -> None:
+    """Draw centre word i's negatives, ask for the rows that its window is the first to need, note what to learn from.
+
+    No row stands twice among the outputs, since changes are written over rows: a word drawn again adds one to the
+    weight of its first draw, and the spare row with weight 0 takes its place; so it does for the centre word itself.
+    """
+    place = i % REMEMBERED
+    n_vectors = row_bytes_of(center_vectors) // 64
+    newest = work.kept_ids[min(i + window, end - 1)]
+    prefetch_row(center_vectors.ctypes.data + newest * row_bytes_of(center_vectors), n_vectors)
+    start, row_bytes = context_vectors.ctypes.data, row_bytes_of(context_vectors)
+    center_row = start + work.kept_ids[i] * row_bytes
+    prefetch_row(center_row, n_vectors)
+    work.output_rows[place, 0] = center_row
+    repeated = False
+    for o in range(1, n_outputs):
+        counter += GAMMA
+        row = start + draw_negative(mix64(counter), sampler) * row_bytes
+        prefetch_row(row, n_vectors)
+        work.output_rows[place, o] = row
+        for p in range(o):
+            repeated |= work.output_rows[place, p] == row
+    for lane in range(work.weights.shape[1]):
+        work.weights[place, lane] = 1
+    if repeated:
+        _merge_repeated(place, n_outputs, work)
+
+
+@kernel
+def _merge_repeated(place: int, n_outputs: int, work: VectorWorkspace) -> None:
+    rows, weights = work.output_rows[place], work.weights[place]
+    for o in range(1, n_outputs):
+        for p in range(o):
+            if rows[p] == rows[o]:
+                rows[o] = work.spare_row.ctypes.data
+                weights[o] = 0
+                weights[p] += p != 0
+                break
+    for lane in range(n_outputs, weights.shape[0]):
+        weights[lane] = weights[lane % n_outputs]
+
+
+@kernel
+def row_bytes_of(matrix: npt.NDArray[np.float32]) -> int:
+    """From one row to the next; rows are contiguous."""
+    return matrix.shape[1] * 4  # type: ignore[no-any-return]
+
+
+@inlined_kernel
+def gather_inputs(i: int, center_vectors: npt.NDArray[np.float32], work: VectorWorkspace) -> int:
+    """Write the addresses of the rows around centre word i, and a spare one after them; returns their number."""
+    start, row_bytes = center_vectors.ctypes.data, row_bytes_of(center_vectors)
+    n = 0
+    for j in range(work.lefts[i], work.rights[i]):
+        work.input_rows[n] = start + work.kept_ids[j] * row_bytes
+        n += j != i
+    work.input_rows[n] = work.spare_row.ctypes.data
+    return n

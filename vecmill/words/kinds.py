@@ -1,0 +1,47 @@
+"""The word trainers there are: one configuration for ``train``, and which function follows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag
+
+from vecmill.words.config import CbowConfig, SkipgramConfig, WordTrainerConfig, pretrained_files
+from vecmill.words.glove_config import GloveConfig
+from vecmill.words.subword_config import SubwordCbowConfig, SubwordSkipgramConfig
+
+
+def _kind(value: Any) -> Any:
+    """The kind that a section names; one that names none is a skip-gram, so that ``--set train.dim=50`` works."""
+    if isinstance(value, dict):
+        return value.get("kind", "skipgram")
+    return getattr(value, "kind", None)
+
+
+WordsTrainConfig = Annotated[
+    Annotated[SkipgramConfig, Tag("skipgram")]
+    | Annotated[CbowConfig, Tag("cbow")]
+    | Annotated[SubwordSkipgramConfig, Tag("subword_skipgram")]
+    | Annotated[SubwordCbowConfig, Tag("subword_cbow")]
+    | Annotated[GloveConfig, Tag("glove")],
+    Discriminator(_kind),
+]
+
+_FUNCTIONS = {
+    "skipgram": "vecmill.words.train:train_words",
+    "cbow": "vecmill.words.train:train_words",
+    "subword_skipgram": "vecmill.words.subword_train:train_subwords",
+    "subword_cbow": "vecmill.words.subword_train:train_subwords",
+    "glove": "vecmill.words.glove_train:train_glove",
+}
+
+
+def trainer_of(config: Any) -> str:
+    """``module:name`` of the core function of the ``train`` stage for a configuration of one of the kinds."""
+    return _FUNCTIONS[config.kind]
+
+
+def trainer_files(config: Any) -> list[Path]:
+    """The files outside the store that training reads: those of pretrained vectors, where some are named."""
+    return pretrained_files(config) if isinstance(config, WordTrainerConfig) else []
