@@ -51,6 +51,10 @@ def state_of(client: SyncPrefectClient, run_id: Any) -> str:
     return state.name if state else ""
 
 
+def n_crashes(client: SyncPrefectClient, run_id: Any) -> int:
+    return [state.name for state in client.read_flow_run_states(run_id)].count("Crashed")
+
+
 def finished(client: SyncPrefectClient, run_id: Any) -> bool:
     state = client.read_flow_run(run_id).state
     return bool(state and state.is_final())
@@ -129,6 +133,9 @@ def test_a_killed_flow_crashes_and_its_retry_resumes_where_it_died(
     (record,) = Path(small_config["store"]["uri"]).glob("runs/words/*.json")
     os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
     wait_until(lambda: state_of(client, run_id) == "Crashed", 60, "the worker reports the crash", worker)
+    # Prefect reports such a death twice, a second or two apart: from the process and from the worker. The second report
+    # ends whatever state the run has by then, so nobody retries before it.
+    wait_until(lambda: n_crashes(client, run_id) == 2, 30, "the worker's second report", worker)
     assert list(store.manifests("train")) == []
 
     retried = subprocess.run(
