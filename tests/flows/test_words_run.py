@@ -134,6 +134,19 @@ def test_changing_epochs_reruns_training_and_what_follows(place: Path, first: di
     assert built(run(place, "--set", "train.epochs=3")) == STAGES[4:]
 
 
+@pytest.mark.parametrize("kind", ["cbow", "subword_skipgram", "glove"])
+def test_every_kind_of_trainer_goes_through(place: Path, first: dict[str, Any], kind: str) -> None:
+    import mlflow
+
+    config = ("--set", f"train.kind={kind}", "--set", f"registry.model_name=small-{kind}")
+    summary = run(place, *config)
+    assert built(summary) == STAGES[4:]
+    client = mlflow.MlflowClient(f"sqlite:///{place}/.vecmill/mlflow.db")
+    version = client.get_model_version(f"small-{kind}", summary["model"]["version"])
+    assert client.get_run(version.run_id).data.params["train.kind"] == kind
+    assert built(run(place, *config)) == []
+
+
 def test_refresh_forces_a_stage(place: Path, first: dict[str, Any]) -> None:
     assert built(run(place, "--refresh", "vocabulary")) == ["vocabulary"]  # the same bytes: nothing follows
 
