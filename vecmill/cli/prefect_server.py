@@ -99,7 +99,7 @@ def prefect_server(home: Path) -> Iterator[StartingServer]:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            preexec_fn=end_with_parent if sys.platform == "linux" else None,
         )
     server = StartingServer(process, port, log_path)
     try:
@@ -117,5 +117,6 @@ def one_at_a_time(home: Path) -> Iterator[None]:
         yield
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Ask the kernel to end this process when the one that started it is gone, however it went (Linux)."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vecmill.cli.common import open_target, stderr_console
+from vecmill.cli.prefect_server import end_with_parent
 from vecmill.config.pipelines_file import read_pipelines_file
 from vecmill.errors import ConfigError, VecmillError
 from vecmill.registry.config import resolve_tracking_uri, without_password
@@ -69,7 +71,7 @@ def prefect_worker_here(pool: str) -> None:
     """Run a Prefect process worker for a work pool until the process is interrupted."""
     _check_api_url()
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
-    _interruptible(subprocess.Popen(command, env={**os.environ, "PREFECT_HOME": str(_prefect_home())}))
+    _interruptible(_start(command, {**os.environ, "PREFECT_HOME": str(_prefect_home())}))
 
 
 def deploy_all(file: Path) -> None:
@@ -110,7 +112,7 @@ def _serve(
     quiet: bool = False,
 ) -> None:
     """Run a server in the foreground; ``ready`` is called when it answers."""
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL if quiet else None)
+    process = _start(command, environment, stdout=subprocess.DEVNULL if quiet else None)
 
     def watch() -> None:
         while process.poll() is None:
@@ -123,11 +125,23 @@ def _serve(
     _interruptible(process)
 
 
+def _start(command: list[str], environment: dict[str, str], stdout: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a server out of reach of the terminal's Ctrl-C, which servers answer with a traceback."""
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=stdout,
+        start_new_session=True,
+        preexec_fn=end_with_parent if sys.platform == "linux" else None,
+    )
+
+
 def _interruptible(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a child; Ctrl-C, which it receives too, ends both."""
+    """Wait for a child; Ctrl-C ends it in an orderly way."""
     try:
         code = process.wait()
     except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
         stderr_console().print("stopped")
         return
