@@ -9,7 +9,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from vecmill.config.base import Config, key_config
 from vecmill.config.validate import validate
 from vecmill.errors import ConfigError
-from vecmill.words.config import CbowConfig, SkipgramConfig, WordsTrainConfig, pretrained_files
+from vecmill.words.config import CbowConfig, SkipgramConfig, pretrained_files
+from vecmill.words.kinds import WordsTrainConfig
 
 
 class Section(Config):

@@ -7,6 +7,7 @@ Prefect, MLflow or any numerical library is imported.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import traceback
@@ -194,6 +195,7 @@ def _leave() -> None:
     What is left then is taking apart half a million objects of the libraries below, one or two seconds in which a
     person waits for the prompt.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # closed by whoever read it
+            stream.flush()
     os._exit(_exit_code[0])

@@ -263,16 +263,6 @@ class CbowConfig(WordTrainerConfig):
     )
 
 
-def _kind(value: Any) -> Any:
-    return value.get("kind", "skipgram") if isinstance(value, dict) else getattr(value, "kind", None)
-
-
-# The `train` section of the words pipeline; a section that names no kind is skip-gram.
-WordsTrainConfig = Annotated[
-    Annotated[SkipgramConfig, Tag("skipgram")] | Annotated[CbowConfig, Tag("cbow")], Discriminator(_kind)
-]
-
-
 def pretrained_files(config: WordTrainerConfig) -> list[Path]:
     """The files that ``pretrained`` stands for, in a fixed order; empty where it is not set.
 
