@@ -1,21 +1,32 @@
 """How good the word vectors are, ours and gensim's with equal hyperparameters.
 
-    python benchmarks/quality.py [--quick] [--part 1.0] [--epochs 5] [--seeds 3] [--trainers skipgram cbow] [--write]
+    python benchmarks/quality.py [--quick] [--part 1.0] [--epochs 5] [--seeds 3] [--trainers skipgram cbow ...]
+                                 [--sides ours gensim] [--write]
 
 Both sides train on the same reviews (``benchmarks/reviews.py``): 100 dimensions, window 5, 5 negatives, sample 1e-3,
-one thread. Both CBOWs take the word2vec gradient, so that they compute the same thing. Scores are Spearman
-correlations (covered pairs), and the share of Google analogies solved among the 30,000 commonest words. Prints a
-table and, as its last line, RESULT and one JSON object: per trainer and benchmark `ours`, `ours_sd`, `gensim`,
-`gensim_sd` over seeds, and `quality_ok`: our mean is nowhere below gensim's mean minus one standard deviation.
+one thread, n-grams of 3 to 6 in 2,000,000 buckets where there are subwords. CBOWs take the word2vec gradient, so that
+both sides compute the same thing. Scores are Spearman correlations of the pairs of which both words have a vector
+(with subwords: also of words that were never seen, or too rare for the vocabulary), and the share of Google analogies
+solved among the 30,000 commonest words. Prints a table and, as its last line, RESULT and one JSON object: per trainer
+and benchmark `ours`, `ours_sd`, `gensim`, `gensim_sd` over seeds, and `quality_ok`: our mean is nowhere below gensim's
+mean minus one standard deviation.
+
+With ``--write`` each training's scores are kept at once, and a training that stands in the file with the same settings
+and library version is not repeated: hours of the peer's training survive a stop, and a new kernel of ours is compared
+with the gensim runs that exist. Ours are kept by the digest of the trainer's code, so an edited kernel trains anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
 import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,48 +41,94 @@ ANALOGIES = "google_analogies"
 ANALOGY_WORDS = 30_000
 QUICK = {"part": 0.05, "epochs": 1, "seeds": 1}
 
-# The learning rate both sides start from, word2vec.c's.
-LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.05}
+# What both sides are told.
+COMMON: dict[str, Any] = {"dim": 100, "window": 5, "negative_samples": 5, "sample": 1e-3, "min_learning_rate": 1e-4}
 
 Vectors = npt.NDArray[np.float32]
 
 
-def train_ours(corpus: Corpus, trainer: str, epochs: int, seed: int) -> tuple[list[str], Vectors]:
-    from vecmill.words.config import CbowConfig, SkipgramConfig
+@dataclass(frozen=True)
+class Trained:
+    """Vectors of the vocabulary, and what gives any words theirs (float32[n, dim], bool[n]), where something does."""
+
+    words: list[str]
+    vectors: Vectors
+    compose: Callable[[Sequence[str]], tuple[Vectors, npt.NDArray[np.bool_]]] | None = None
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """One row of the comparison.
+
+    Attributes
+    ----------
+    function : what is fingerprinted as our code
+    learning_rate : what both sides start from, the default of word2vec.c and of fastText
+    options : of our configuration, beyond COMMON
+    """
+
+    function: str
+    learning_rate: float
+    options: dict[str, Any]
+    skipgram: bool
+    subwords: bool = False
+
+
+TRAINERS = {
+    "skipgram": Trainer("vecmill.words.trainer:train_vectors", 0.025, {}, skipgram=True),
+    "cbow": Trainer("vecmill.words.trainer:train_vectors", 0.05, {"cbow_gradient": "word2vec"}, skipgram=False),
+    "subword_skipgram": Trainer(
+        "vecmill.words.subword_trainer:train_subword_vectors", 0.025, {}, skipgram=True, subwords=True
+    ),
+    "subword_cbow": Trainer(
+        "vecmill.words.subword_trainer:train_subword_vectors", 0.05, {}, skipgram=False, subwords=True
+    ),
+}
+
+
+def train_ours(corpus: Corpus, kind: str, epochs: int, seed: int) -> Trained:
+    from pydantic import TypeAdapter
+
+    from vecmill.words.kinds import WordsTrainConfig
+    from vecmill.words.subword_trainer import train_subword_vectors
     from vecmill.words.trainer import train_vectors
 
-    options: dict[str, Any] = {"epochs": epochs, "threads": 1, "learning_rate": LEARNING_RATES[trainer]}
-    config = (
-        SkipgramConfig(**options)
-        if trainer == "skipgram"
-        else CbowConfig(kind="cbow", cbow_gradient="word2vec", **options)
-    )
-    done = train_vectors(corpus.token_ids, corpus.sentence_offsets, corpus.counts, config, seed=seed)
-    return corpus.words, done.center_vectors
+    trainer = TRAINERS[kind]
+    section = {"kind": kind, "epochs": epochs, "threads": 1, "learning_rate": trainer.learning_rate}
+    config: Any = TypeAdapter(WordsTrainConfig).validate_python(section | COMMON | trainer.options)
+    if not trainer.subwords:
+        done = train_vectors(corpus.token_ids, corpus.sentence_offsets, corpus.counts, config, seed=seed)
+        return Trained(corpus.words, done.center_vectors)
+    vectors = train_subword_vectors(
+        corpus.token_ids, corpus.sentence_offsets, corpus.words, corpus.counts, config, seed=seed
+    ).vectors
+    return Trained(corpus.words, vectors.compose(corpus.words)[0], vectors.compose)
 
 
-def train_gensim(corpus: Corpus, trainer: str, epochs: int, seed: int) -> tuple[list[str], Vectors]:
-    from gensim.models import Word2Vec
+def train_gensim(corpus: Corpus, kind: str, epochs: int, seed: int) -> Trained:
+    from gensim.models import FastText, Word2Vec
 
-    model = Word2Vec(
-        corpus_file=str(corpus.text),
-        vector_size=100,
-        window=5,
-        negative=5,
-        sample=1e-3,
-        ns_exponent=0.75,
-        min_count=5,
-        sg=int(trainer == "skipgram"),
-        alpha=LEARNING_RATES[trainer],
-        min_alpha=1e-4,
-        workers=1,
-        epochs=epochs,
-        seed=seed,
-    )
-    return list(model.wv.index_to_key), model.wv.vectors
+    trainer = TRAINERS[kind]
+    chosen: dict[str, Any] = {
+        **{"corpus_file": str(corpus.text), "vector_size": 100, "window": 5, "negative": 5, "sample": 1e-3},
+        **{"ns_exponent": 0.75, "min_count": 5, "sg": int(trainer.skipgram), "alpha": trainer.learning_rate},
+        **{"min_alpha": 1e-4, "workers": 1, "epochs": epochs, "seed": seed},
+    }
+    if not trainer.subwords:
+        keyed = Word2Vec(**chosen).wv
+        return Trained(list(keyed.index_to_key), keyed.vectors)
+    keyed = FastText(min_n=3, max_n=6, bucket=2_000_000, **chosen).wv
+
+    def compose(words: Sequence[str]) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+        return np.stack([keyed[word] for word in words]), np.ones(len(words), np.bool_)
+
+    return Trained(list(keyed.index_to_key), keyed.vectors, compose)
 
 
-def scores(words: list[str], vectors: Vectors) -> dict[str, float]:
+SIDES = {"ours": train_ours, "gensim": train_gensim}
+
+
+def scores(trained: Trained) -> dict[str, float]:
     """Both sides are scored by the same code."""
     from gensim.models import KeyedVectors
     from gensim.test.utils import datapath
@@ -80,53 +137,101 @@ def scores(words: list[str], vectors: Vectors) -> dict[str, float]:
     from vecmill.evaluation.similarity import word_similarity
     from vecmill.vectors.word_vectors import WordVectors
 
-    ours = WordVectors(words, vectors)
-    found = {name: word_similarity(ours, load_benchmark(name), n_resamples=10).spearman or 0.0 for name in SIMILARITY}
+    words, vectors = trained.words, trained.vectors
     keyed = KeyedVectors(vectors.shape[1])
     keyed.add_vectors(words[:ANALOGY_WORDS], vectors[:ANALOGY_WORDS])
+    found = {}
     found[ANALOGIES], _ = keyed.evaluate_word_analogies(
         datapath("questions-words.txt"), restrict_vocab=ANALOGY_WORDS, case_insensitive=True
     )
-    return found
+    benchmarks = {name: load_benchmark(name) for name in SIMILARITY}
+    if trained.compose is not None:
+        # The corpus is in lower case, so a word's letters are looked up that way.
+        asked = {word.lower() for each in benchmarks.values() for word in (*each.words1, *each.words2)}
+        unseen = sorted(asked - set(words))
+        composed, known = trained.compose(unseen)
+        words = [*words, *(word for word, is_known in zip(unseen, known, strict=True) if is_known)]
+        vectors = np.concatenate([vectors, composed[known]])
+    scored = WordVectors(words, np.ascontiguousarray(vectors))
+    for name, benchmark in benchmarks.items():
+        found[name] = word_similarity(scored, benchmark, n_resamples=10).spearman or 0.0
+    return {name: round(float(value), 5) for name, value in found.items()}
 
 
-def measure(corpus: Corpus, trainers: list[str], epochs: int, n_seeds: int) -> dict[str, Any]:
+@functools.cache
+def version_of(side: str, kind: str) -> str:
+    """What a kept training must have been made with to count."""
+    if side == "gensim":
+        return f"gensim {metadata.version('gensim')}"
+    from vecmill.store.closure import code_digest
+
+    return f"vecmill {code_digest((TRAINERS[kind].function,)).digest}"
+
+
+class Runs:
+    """The scores of each training; kept in a file where there is one."""
+
+    def __init__(self, kept: list[dict[str, Any]], keep: Callable[[list[dict[str, Any]]], None] | None) -> None:
+        self._kept, self._keep = kept, keep
+
+    def scores(self, corpus: Corpus, side: str, kind: str, part: float, epochs: int, seed: int) -> dict[str, float]:
+        run: dict[str, Any] = {"trainer": kind, "side": side, "version": version_of(side, kind), "seed": seed}
+        run |= {"part": part, "epochs": epochs}
+        for each in self._kept:
+            if {name: each[name] for name in run} == run:
+                found: dict[str, float] = each["scores"]
+                return found
+        started = time.perf_counter()
+        found = scores(SIDES[side](corpus, kind, epochs, seed))
+        print(f"{kind}, {side}, seed {seed}: {time.perf_counter() - started:.0f} s  {found}", flush=True)
+        place = {name: run[name] for name in run if name != "version"}
+        self._kept = [each for each in self._kept if {name: each[name] for name in place} != place]
+        self._kept.append(run | {"scores": found})
+        if self._keep:
+            self._keep(self._kept)
+        return found
+
+
+def measure(corpus: Corpus, runs: Runs, options: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for trainer in trainers:
-        sides: dict[str, list[dict[str, float]]] = {"ours": [], "gensim": []}
-        for seed in range(1, n_seeds + 1):
-            for side, train in (("ours", train_ours), ("gensim", train_gensim)):
-                sides[side].append(scores(*train(corpus, trainer, epochs, seed)))
+    seeds = range(1, options.seeds + 1)
+    for trainer in options.trainers:
+        sides = {
+            side: [runs.scores(corpus, side, trainer, options.part, options.epochs, seed) for seed in seeds]
+            for side in options.sides
+        }
         result[trainer] = {}
         for name in (*SIMILARITY, ANALOGIES):
             row = {}
             for side, found in sides.items():
                 values = [each[name] for each in found]
                 row[side] = round(statistics.mean(values), 4)
-                row[f"{side}_sd"] = round(statistics.stdev(values), 4) if n_seeds > 1 else 0.0
+                row[f"{side}_sd"] = round(statistics.stdev(values), 4) if len(values) > 1 else 0.0
             result[trainer][name] = row
-    rows = [row for trainer in trainers for row in result[trainer].values()]
-    result["quality_ok"] = all(row["ours"] >= row["gensim"] - row["gensim_sd"] for row in rows)
+    if set(options.sides) == set(SIDES):
+        rows = [row for trainer in options.trainers for row in result[trainer].values()]
+        result["quality_ok"] = all(row["ours"] >= row["gensim"] - row["gensim_sd"] for row in rows)
     return result
 
 
-def render(result: dict[str, Any], corpus: Corpus, epochs: int, n_seeds: int) -> str:
+def render(result: dict[str, Any], corpus: Corpus, options: argparse.Namespace) -> str:
     """The figures as Markdown."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numba", "numpy", "gensim"))
     lines = [
         f"Reviews: {corpus.n_raw_words:,} words, {len(corpus.words):,} different with a count of 5 or more; "
-        f"{epochs} epochs, {n_seeds} seeds, mean ± standard deviation over seeds; {versions}, {os.cpu_count()} cores",
+        f"{options.epochs} epochs, {options.seeds} seeds, mean ± standard deviation over seeds; {versions}, "
+        f"{os.cpu_count()} cores. Not worse: our mean is at least gensim's minus its standard deviation.",
         "",
-        "| trainer | benchmark | ours | gensim |",
-        "| --- | --- | ---: | ---: |",
+        "| trainer | benchmark | ours | gensim | not worse |",
+        "| --- | --- | ---: | ---: | :---: |",
     ]
     titles = SIMILARITY | {ANALOGIES: f"Google analogies, top {ANALOGY_WORDS:,}"}
-    for trainer, rows in result.items():
-        if trainer == "quality_ok":
-            continue
-        for name, row in rows.items():
-            sides = " | ".join(f"{row[side]:.4f} ± {row[f'{side}_sd']:.4f}" for side in ("ours", "gensim"))
-            lines.append(f"| {trainer} | {titles[name]} | {sides} |")
+    for trainer in options.trainers:
+        for name, row in result[trainer].items():
+            sides = [f"{row[side]:.4f} ± {row[f'{side}_sd']:.4f}" if side in row else "" for side in SIDES]
+            judged = len(options.sides) == len(SIDES)
+            verdict = ("yes" if row["ours"] >= row["gensim"] - row["gensim_sd"] else "**no**") if judged else ""
+            lines.append(f"| {trainer.replace('_', ' ')} | {titles[name]} | {' | '.join(sides)} | {verdict} |")
     return "\n".join(lines)
 
 
@@ -136,19 +241,31 @@ def main() -> None:
     parser.add_argument("--part", type=float, default=1.0, help="share of the reviews, 0-1")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each side")
-    parser.add_argument("--trainers", nargs="+", choices=list(LEARNING_RATES), default=list(LEARNING_RATES))
+    parser.add_argument("--trainers", nargs="+", choices=list(TRAINERS), default=list(TRAINERS))
+    parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES), help="who is trained")
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.name}")
     arguments = parser.parse_args()
     if arguments.quick:
         vars(arguments).update(QUICK)
+    written: dict[str, Any] = {}
+    if arguments.write and RESULTS.exists():
+        written = json.loads(RESULTS.read_text(encoding="utf-8"))
+
+    def keep(runs: list[dict[str, Any]]) -> None:
+        written["runs"] = sorted(runs, key=lambda each: (each["trainer"], each["side"], each["epochs"], each["seed"]))
+        partial = RESULTS.with_suffix(".partial")
+        partial.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        partial.replace(RESULTS)
+
     with tempfile.TemporaryDirectory(prefix="vecmill-bench-") as name:
         corpus = read_corpus(Path(name), part=arguments.part)
-        result = measure(corpus, arguments.trainers, arguments.epochs, arguments.seeds)
-        table = render(result, corpus, arguments.epochs, arguments.seeds)
+        kept = written.get("runs", [])
+        result = measure(corpus, Runs(kept, keep if arguments.write else None), arguments)
+        table = render(result, corpus, arguments)
     print(table)
-    if arguments.write:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps({"table": table, "result": result}, indent=1) + "\n", encoding="utf-8")
+    if arguments.write and "quality_ok" in result:
+        written.update(table=table, result=result)
+        keep(written["runs"])
     print(f"RESULT {json.dumps(result)}")
 
 
