@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import gensim.models.keyedvectors
@@ -13,6 +14,8 @@ from vecmill.errors import FormatError
 from vecmill.evaluation.benchmarks import benchmark_files, load_benchmark
 from vecmill.evaluation.config import BUNDLED_BENCHMARKS, EvaluationConfig
 from vecmill.evaluation.similarity import word_similarity
+from vecmill.vectors.glove_format import load_glove, save_glove
+from vecmill.vectors.npy_format import load_npy, save_npy
 from vecmill.vectors.word2vec_format import load_word2vec, save_word2vec
 from vecmill.vectors.word_vectors import WordVectors
 
@@ -135,3 +138,35 @@ def test_word_pairs_with_gensims_own_cosine(rated: tuple[WordVectors, KeyedVecto
     score = word_similarity(vectors, load_benchmark(name), n_resamples=100)
     assert score.spearman == pytest.approx(spearman.statistic, abs=1e-6)
     assert score.pearson == pytest.approx(pearson.statistic, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_gensim_reads_our_glove_text(ours: WordVectors, tmp_path: Path) -> None:
+    """gensim opens a file without a header twice and leaves the first of the two to the garbage collector."""
+    save_glove(ours, tmp_path / "v.txt")
+    theirs = KeyedVectors.load_word2vec_format(str(tmp_path / "v.txt"), binary=False, no_header=True)
+    gc.collect()
+    assert tuple(theirs.index_to_key) == ours.words
+    assert theirs.vectors.tobytes() == ours.vectors.tobytes()
+
+
+def test_we_read_gensims_glove_text(ours: WordVectors, tmp_path: Path) -> None:
+    as_gensim(ours).save_word2vec_format(str(tmp_path / "v.txt"), binary=False, write_header=False)
+    back = load_glove(tmp_path / "v.txt")
+    assert back.words == ours.words
+    assert back.vectors.tobytes() == ours.vectors.tobytes()
+
+
+def test_gensims_matrix_as_npy(ours: WordVectors, tmp_path: Path) -> None:
+    """What people do with gensim: np.save the matrix, and write the keys to a text file."""
+    theirs = as_gensim(ours)
+    np.save(tmp_path / "v.npy", theirs.vectors)
+    (tmp_path / "v.txt").write_text("\n".join(theirs.index_to_key), encoding="utf-8")
+    back = load_npy(tmp_path / "v.npy")
+    assert back.words == ours.words and back.vectors.tobytes() == ours.vectors.tobytes()
+    save_npy(back, tmp_path / "again.npy")
+    again = KeyedVectors(ours.dim)
+    again.add_vectors(
+        (tmp_path / "again.txt").read_text(encoding="utf-8").split("\n")[:-1], np.load(tmp_path / "again.npy")
+    )
+    assert tuple(again.index_to_key) == ours.words and again.vectors.tobytes() == ours.vectors.tobytes()

@@ -16,6 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -132,18 +133,24 @@ def _read_words(path: Path) -> tuple[list[str], npt.NDArray[np.int64] | None]:
     return word.to_pylist(), None if count.null_count else count.to_numpy()
 
 
-def _map_vectors(path: Path) -> npt.NDArray[np.float32]:
+def map_npy(path: Path, todo: str) -> npt.NDArray[Any]:
+    """The array of a ``.npy`` file, mapped, not read. Raises FormatError with ``todo`` for anything else.
+
+    Mapping compares the header's claim with the size of the file before anything is allocated, and refuses objects.
+    """
     try:
-        # Mapped even where it is copied afterwards: mapping compares the header's claim with the size of the file
-        # before anything is allocated.
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    # The header is a Python literal, and a damaged one can fail in each of these ways.
+    except (OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError, TokenError) as error:
+        what = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise FormatError(
-            f"{path} cannot be read as vectors ({error})",
-            expected="a whole .npy file",
-            todo="save or copy the folder again",
+            f"{path} cannot be read as vectors ({what})", expected="a whole .npy file of numbers", todo=todo
         ) from None
-    mapped: npt.NDArray[np.float32] = vectors
+    return array
+
+
+def _map_vectors(path: Path) -> npt.NDArray[np.float32]:
+    mapped = map_npy(path, "save or copy the folder again")
     if mapped.dtype != np.dtype("<f4") or mapped.ndim != 2 or not mapped.flags.c_contiguous:
         raise FormatError(
             f"{path} holds {mapped.dtype}{list(mapped.shape)}", expected="float32[n_words, dim] in C order"

@@ -17,7 +17,7 @@ BLOCK_FLOATS = 1 << 22
 
 # A float32 product of two directions is off by at most about dim roundings of 2⁻²⁴, enough to swap near ties. Every row
 # within twice that of the n-th best stays a candidate, and the candidates' cosines are computed again in float64.
-_SLACK_PER_DIMENSION = 2.0**-22
+COSINE_SLACK_PER_DIMENSION = 2.0**-22
 
 # Between these norms a float32 product can neither overflow nor lose digits to underflow.
 _SAFE_NORMS = (1e-15, 1e15)
@@ -69,7 +69,7 @@ def nearest_rows(
     # A query of norm 0 stays 0 and is answered with nothing at the end.
     directions = (queries / np.where(query_norms > 0, query_norms, 1.0)[:, None]).astype(np.float32)
 
-    slack = _SLACK_PER_DIMENSION * (vectors.shape[1] + 8)
+    slack = COSINE_SLACK_PER_DIMENSION * (vectors.shape[1] + 8)
     best_ids: list[npt.NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * len(queries)
     best_scores: list[npt.NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(queries)
     for rows in row_blocks(len(vectors), max(vectors.shape[1], len(queries))):

@@ -37,10 +37,10 @@ NonUtf8 = Literal["refuse", "escape"]
 # A header is two integers; whatever is longer is not one.
 _MAX_HEADER_BYTES = 64
 # No word is longer than this; keeps a damaged file from being read to its end in search of one.
-_MAX_WORD_BYTES = 1 << 16
+MAX_WORD_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
 # Room for one number of a text row and its blank; many times what a float32 needs.
-_MAX_NUMBER_BYTES = 64
+MAX_NUMBER_BYTES = 64
 
 # What C's isspace calls white space.
 _WHITE_SPACE = frozenset(" \t\n\v\f\r")
@@ -53,13 +53,7 @@ def save_word2vec(vectors: WordVectors, path: str | Path, *, binary: bool) -> No
     ------
     FormatError : a word holds white space, which would break the file for its readers; nothing is written then
     """
-    for word_id, word in enumerate(vectors.words):
-        if not _WHITE_SPACE.isdisjoint(word):
-            raise FormatError(
-                f"word {word_id} is {word!r}",
-                expected="words without white space, which ends a word in the word2vec formats",
-                todo="join the parts with another character, such as _, or save in vecmill's own format",
-            )
+    refuse_white_space(vectors)
     path = Path(path)
     partial = path.with_name(f"{path.name}.tmp")
     with partial.open("wb") as stream:
@@ -67,7 +61,7 @@ def save_word2vec(vectors: WordVectors, path: str | Path, *, binary: bool) -> No
         for rows in row_blocks(len(vectors), vectors.dim):
             block = vectors.vectors[rows]
             encoded = [word.encode() for word in vectors.words[rows]]
-            values = _binary_rows(block) if binary else _text_rows(block)
+            values = _binary_rows(block) if binary else text_rows(block)
             stream.writelines(b"%b %b" % pair for pair in zip(encoded, values, strict=True))
     partial.replace(path)
 
@@ -94,7 +88,9 @@ def load_word2vec(path: str | Path, *, binary: bool, non_utf8: NonUtf8 = "refuse
             _check_claim(path, n_words, dim, n_bytes - stream.tell(), binary=binary)
             vectors = np.empty((n_words, dim), dtype=np.float32)
             read_rows = _read_binary_rows if binary else _read_text_rows
-            words = [_decoded(word, row, path, non_utf8) for row, word in enumerate(read_rows(stream, path, vectors))]
+            words = [
+                decoded_word(word, row, path, non_utf8) for row, word in enumerate(read_rows(stream, path, vectors))
+            ]
     except OSError as error:
         raise FormatError(
             f"{path} cannot be read ({error.strerror})", todo="check the path and its permissions"
@@ -112,7 +108,19 @@ def _binary_rows(block: npt.NDArray[np.float32]) -> Iterator[bytes]:
     return (row.tobytes() for row in block.astype("<f4", copy=False))
 
 
-def _text_rows(block: npt.NDArray[np.float32]) -> Iterator[bytes]:
+def refuse_white_space(vectors: WordVectors) -> None:
+    """Refuse words that would end too early in a file of text rows; the message names the first."""
+    for word_id, word in enumerate(vectors.words):
+        if not _WHITE_SPACE.isdisjoint(word):
+            raise FormatError(
+                f"word {word_id} is {word!r}",
+                expected="words without white space, which ends a word in the formats of word2vec and GloVe",
+                todo="join the parts with another character, such as _, or save in vecmill's own format",
+            )
+
+
+def text_rows(block: npt.NDArray[np.float32]) -> Iterator[bytes]:
+    """The numbers of each row as text, blanks between them, a line feed at the end."""
     import pyarrow as pa
 
     # Arrow writes the shortest decimal that reads back as the same float32, much faster than a loop over numbers.
@@ -158,7 +166,7 @@ def _read_text_rows(stream: BinaryIO, path: Path, vectors: npt.NDArray[np.float3
     """Yield each row's word and fill in its vector."""
     n_words, dim = vectors.shape
     for row in range(n_words):
-        line = stream.readline(_MAX_WORD_BYTES + _MAX_NUMBER_BYTES * dim)
+        line = stream.readline(MAX_WORD_BYTES + MAX_NUMBER_BYTES * dim)
         if not line:
             raise _cut_off(path, row, n_words)
         # gensim's rule: the end is stripped and single blanks separate, so other white space belongs to the word
@@ -169,17 +177,22 @@ def _read_text_rows(stream: BinaryIO, path: Path, vectors: npt.NDArray[np.float3
                 expected=f"{dim}, as the header says, and no blank inside a word",
                 todo="repair or leave out the line; if it is the last one, the file is cut off",
             )
-        try:
-            with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such by WordVectors
-                vectors[row] = np.array(numbers, dtype=np.float32)
-        except ValueError as error:
-            raise FormatError(
-                f"{path}, line {row + 2}: {error}",
-                expected=f"a word and {dim} numbers",
-                todo="repair or leave out the line",
-            ) from None
+        vectors[row] = parsed_numbers(numbers, f"{path}, line {row + 2}")
         yield word
     _refuse_more(stream, path, n_words)
+
+
+def parsed_numbers(numbers: list[bytes], place: str) -> npt.NDArray[np.float32]:
+    """The numbers of a text row, float32[dim]; ``place`` names the line in the message of a FormatError."""
+    try:
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such by WordVectors
+            return np.array(numbers, dtype=np.float32)
+    except ValueError as error:
+        raise FormatError(
+            f"{place}: {error}",
+            expected=f"a word and {len(numbers)} numbers",
+            todo="repair or leave out the line",
+        ) from None
 
 
 def _read_binary_rows(stream: BinaryIO, path: Path, vectors: npt.NDArray[np.float32]) -> Iterator[bytes]:
@@ -189,9 +202,9 @@ def _read_binary_rows(stream: BinaryIO, path: Path, vectors: npt.NDArray[np.floa
     at = 0
     for row in range(n_words):
         while (end := buffer.find(b" ", at)) < 0 or len(buffer) < end + 1 + 4 * dim:
-            if (len(buffer) if end < 0 else end) - at > _MAX_WORD_BYTES:
+            if (len(buffer) if end < 0 else end) - at > MAX_WORD_BYTES:
                 raise FormatError(
-                    f"{path}: word {row} does not end within {_MAX_WORD_BYTES} bytes",
+                    f"{path}: word {row} does not end within {MAX_WORD_BYTES} bytes",
                     expected="a word, a blank and the numbers in every row",
                     todo="check that the file is in the binary format and not damaged",
                 )
@@ -231,12 +244,13 @@ def _cut_off(path: Path, row: int, n_words: int) -> FormatError:
     )
 
 
-def _decoded(word: bytes, row: int, path: Path, non_utf8: NonUtf8) -> str:
+def decoded_word(word: bytes, row: int, path: Path, non_utf8: NonUtf8) -> str:
+    """The word as text. Raises FormatError for one that is empty, or not UTF-8 and to be refused then."""
     if not word:
         raise FormatError(
             f"{path}: the word of row {row} (counted from 0) is empty",
             expected="words of at least one character",
-            todo="leave out the row and lower the number in the header by one",
+            todo="leave out the row, and lower the number in the header by one where there is a header",
         )
     try:
         return word.decode("utf-8", "strict" if non_utf8 == "refuse" else "backslashreplace")
