@@ -27,6 +27,7 @@ FLOORS: list[list[str]] = [
     ["words"],
     ["evaluation"],
     ["registry"],
+    ["tuning"],
     ["pipelines"],
     ["cli"],
 ]

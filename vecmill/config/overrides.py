@@ -40,17 +40,23 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
                 expected='a number, a text, or a list such as ["a.txt", "b/*.csv"]',
                 todo="quote the whole option for your shell: --set 'path=[…]'",
             ) from error
-        _put(changed, steps, value, override)
+        put(changed, steps, value, override)
     return changed
 
 
-def _put(tree: dict[str, Any], steps: list[str], value: Any, override: str) -> None:
+def put(tree: dict[str, Any], steps: list[str], value: Any, override: str) -> None:
+    """Set the value at a path of nested dictionaries in place, making those that are missing.
+
+    Raises
+    ------
+    ConfigError : the path goes through a plain value; ``override`` is how the user wrote it
+    """
     place = tree
     for depth, step in enumerate(steps[:-1]):
         inner = place.setdefault(step, {})
         if not isinstance(inner, dict):
             raise ConfigError(
-                f"--set {override!r} goes through {'.'.join(steps[: depth + 1])!r}, which is {inner!r}",
+                f"{override!r} goes through {'.'.join(steps[: depth + 1])!r}, which is {inner!r}",
                 expected="a section of the configuration",
                 todo="set that value itself, or correct the path",
             )

@@ -78,11 +78,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Stages in an order in which each comes after its inputs."""
+    """Stages in an order in which each comes after its inputs.
+
+    Attributes
+    ----------
+    searches : whether its flow runs the stages many times, under configurations that it finds itself, so that a run is
+        not over because the artifacts of the given configuration stand
+    """
 
     name: str
     config: type[BaseModel]
     stages: tuple[Stage, ...]
+    searches: bool = False
 
     def stage(self, name: str) -> Stage:
         """The stage of this name; KeyError if there is none."""

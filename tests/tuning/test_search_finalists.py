@@ -1,0 +1,103 @@
+"""Finalists are told apart by what several seeds say, and the report repeats no more than was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vecmill.evaluation.comparison_config import ComparisonConfig
+from vecmill.evaluation.items import BenchmarkItems, ModelItems
+from vecmill.tuning.config import SearchConfig
+from vecmill.tuning.finalists import Finalist, judge, replica_seed, train_finalists
+from vecmill.tuning.report import search_markdown, search_report
+from vecmill.tuning.trials import Evaluation, Study
+
+N_ITEMS = 400
+
+
+def items_of(quality: float, seed: int) -> ModelItems:
+    """A model whose answers follow the ratings as far as ``quality`` says."""
+    ratings = np.random.default_rng(0).normal(size=N_ITEMS)
+    noise = np.random.default_rng(seed).normal(size=N_ITEMS)
+    words = tuple(f"w{i}" for i in range(N_ITEMS))
+    others = tuple(f"v{i}" for i in range(N_ITEMS))
+    return {"toy": BenchmarkItems("toy", "Toy", "0" * 64, words, others, ratings, quality * ratings + noise)}
+
+
+def search_of() -> SearchConfig:
+    space = {"train.quality": {"low": 0.0, "high": 1.0}}
+    return SearchConfig.model_validate(
+        {"space": space, "pilot_shares": [1.0], "n_trials": 8, "n_finalists": 2, "n_seeds": 3, "pruner": "none"}
+    )
+
+
+def run(tmp_path: Path) -> tuple[SearchConfig, Study, list[Finalist]]:
+    search = search_of()
+
+    def quality(values: Mapping[str, object]) -> float:
+        return float(str(values.get("train.quality", 0.1)))
+
+    def score(values: Mapping[str, object], index: int) -> Evaluation:
+        return Evaluation({"mean_spearman": quality(values) + 0.001 * index}, 2.0, 6, 3, (quality(values), index))
+
+    study = Study(search, f"sqlite:///{tmp_path}/search.db", "base", seed=3)
+    study.run(lambda values, share: score(values, 0))
+    return search, study, train_finalists(search, study, score)
+
+
+def items(finalist: Finalist) -> Sequence[ModelItems]:
+    return [items_of(each.outcome[0], 100 + each.outcome[1]) for each in finalist.evaluations]
+
+
+def test_the_best_trials_and_the_baseline_are_trained_from_every_seed(tmp_path: Path) -> None:
+    search, study, finalists = run(tmp_path)
+    assert [each.label for each in finalists] == [*(f"trial {each.number}" for each in study.best(2)), "baseline"]
+    assert all(len(each.scores) == search.n_seeds for each in finalists)
+    assert all(each.sd == pytest.approx(0.001) for each in finalists)
+
+
+def test_a_better_recipe_is_told_from_the_baseline(tmp_path: Path) -> None:
+    _, _, finalists = run(tmp_path)
+    finding = judge(finalists[0], finalists[-1], items, ComparisonConfig())
+    assert finding.verdict == "better"
+    assert "is better than baseline" in finding.text and "3 seeds each" in finding.text
+
+
+def test_two_equal_recipes_are_not(tmp_path: Path) -> None:
+    _, _, finalists = run(tmp_path)
+    first = finalists[0]
+    twin = Finalist(99, first.values, first.evaluations, first.scores)
+
+    def other_luck(finalist: Finalist) -> Sequence[ModelItems]:
+        shift = 500 if finalist.trial == 99 else 900
+        return [items_of(each.outcome[0], shift + each.outcome[1]) for each in finalist.evaluations]
+
+    finding = judge(first, twin, other_luck, ComparisonConfig())
+    assert finding.verdict == "not separable"
+    assert "not separable" in finding.text
+
+
+def test_the_first_replica_has_the_pipelines_own_seed() -> None:
+    seeds = [replica_seed(11, index) for index in range(5)]
+    assert seeds[0] == 11
+    assert len(set(seeds)) == 5
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert replica_seed(12, 1) != seeds[1]
+
+
+def test_the_report_is_json_and_its_page_names_what_was_found(tmp_path: Path) -> None:
+    search, study, finalists = run(tmp_path)
+    findings = [judge(finalists[0], other, items, ComparisonConfig()) for other in finalists[1:]]
+    report = search_report(search, study, finalists, findings)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report["winner"] == finalists[0].label
+    cost = report["cost"]
+    assert (cost["n_trials"], cost["trial_seconds"], cost["finalist_seconds"]) == (8, 16.0, 18.0)
+    assert cost["cached_frac"] == pytest.approx(0.5)
+    page = search_markdown(report)
+    assert findings[0].text in page and "| train.quality |" in page
+    assert page.count("| baseline | as configured |") == 1

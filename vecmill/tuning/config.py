@@ -1,0 +1,169 @@
+"""What a search can be told: which fields vary, how candidates are drawn, judged and dropped."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Literal
+
+from pydantic import ConfigDict, Field, field_serializer, model_validator
+
+from vecmill.config.base import NOT_IN_KEY, Config
+from vecmill.registry.config import without_password
+
+# A search that changed what judges it, or where things are kept, would not compare its candidates.
+SEARCHED_SECTIONS = ("corpus", "vocabulary", "encode", "train")
+
+_PATH = re.compile(r"^[a-z_]\w*(\.[a-z_]\w*)+$")
+
+
+class Dimension(Config):
+    """The values that one field may take: a range (``low``, ``high``) or ``choices``."""
+
+    low: int | float | None = Field(
+        None, allow_inf_nan=False, description="smallest value; a range of whole numbers if low and high are whole"
+    )
+    high: int | float | None = Field(None, allow_inf_nan=False, description="largest value, itself included")
+    log: bool = Field(False, description="draw evenly on a logarithmic scale (learning rates, counts)")
+    step: int | float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="distance between two values; not with log"
+    )
+    choices: tuple[bool | int | float | str, ...] = Field((), description="the values themselves, instead of a range")
+
+    @model_validator(mode="after")
+    def _range_or_choices(self) -> Dimension:
+        has_range = self.low is not None or self.high is not None
+        if has_range == bool(self.choices):
+            raise ValueError("give either low and high, or choices")
+        if self.choices:
+            if self.log or self.step is not None:
+                raise ValueError("log and step belong to a range, not to choices")
+            if len(set(map(repr, self.choices))) < len(self.choices):
+                raise ValueError("a choice stands there twice")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("a range needs both low and high")
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("a logarithmic range begins above 0 and has no step")
+        if self.is_whole and self.step is not None and not isinstance(self.step, int):
+            raise ValueError(f"step {self.step} is no whole number, as low and high are")
+        return self
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the range holds whole numbers only."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def ends(self) -> tuple[bool | int | float | str, ...]:
+        """The values that show whether all are allowed: both ends of a range, every choice."""
+        return self.choices or tuple(each for each in (self.low, self.high) if each is not None)
+
+    def grid(self) -> list[bool | int | float | str] | None:
+        """All values, None for a range without them (real numbers without a step, logarithmic ranges of any kind)."""
+        if self.choices:
+            return list(self.choices)
+        if self.log or self.low is None or self.high is None or (self.step is None and not self.is_whole):
+            return None
+        step = self.step or 1
+        count = int((self.high - self.low) / step + 1e-9) + 1
+        return [self.low + index * step for index in range(count)]
+
+
+class SearchConfig(Config):
+    """A hyperparameter search around a pipeline's configuration."""
+
+    # A refused URI may hold a password; pydantic would repeat it in the message.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    space: dict[str, Dimension] = Field(
+        min_length=1,
+        description="the fields that vary, by their path in the configuration (train.learning_rate), each with a range "
+        "(low, high, log, step) or choices; every value must be one that the field itself allows",
+    )
+    sampler: Literal["tpe", "random", "grid"] = Field(
+        "tpe",
+        description="tpe: where good trials were dense before (Bergstra et al. 2011), after `startup_trials` random "
+        "ones; random; grid: every combination once",
+    )
+    startup_trials: int = Field(10, ge=1, description="tpe: trials at random before it models any (Optuna: 10)")
+    n_trials: int = Field(
+        20,
+        ge=1,
+        le=100_000,
+        description="trials in all, those of earlier runs of the same search included (our choice)",
+    )
+    pruner: Literal["median", "hyperband", "none"] = Field(
+        "median",
+        description="which trials end before the largest pilot: median: those below the median of the others on the "
+        "same share (Golovin et al. 2017); hyperband: all but the best third, in brackets (Li et al. 2018); none",
+    )
+    pilot_shares: tuple[float, ...] = Field(
+        (0.25, 1.0),
+        min_length=1,
+        description="shares of the documents that a trial trains on, one after the other, each a superset of the one "
+        "before; the score on the last one is the trial's (our choice)",
+    )
+    n_finalists: int = Field(
+        2,
+        ge=1,
+        le=100,
+        description="best trials that are trained on all documents, beside the configuration that the search started "
+        "from (our choice)",
+    )
+    n_seeds: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="trainings of each finalist from different seeds; below 3 nothing is known of the seeds' noise",
+    )
+    objective: str | dict[str, float] = Field(
+        "mean_spearman",
+        min_length=1,
+        description="metric of the evaluate stage, higher is better, or several with weights: {men_spearman: 2, "
+        "simlex999_spearman: 1}, whose weighted mean counts",
+    )
+    storage: str | None = Field(
+        None,
+        pattern=r"^(sqlite:///.+|postgresql(\+\w+)?://.+)$",
+        repr=False,
+        description="database of trials, from which a stopped search goes on: sqlite:///PATH, or postgresql://… for "
+        "workers on several hosts. None: search.db in the state folder (.vecmill)",
+        json_schema_extra=NOT_IN_KEY,
+    )
+    parallel_trials: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="trials at the same time in this process; set train.threads so that all fit on the cores",
+        json_schema_extra=NOT_IN_KEY,
+    )
+
+    @field_serializer("storage")
+    def _stored_without_password(self, value: str | None) -> str | None:
+        return None if value is None else without_password(value)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SearchConfig:
+        for path in self.space:
+            if not _PATH.match(path) or path.partition(".")[0] not in SEARCHED_SECTIONS:
+                raise ValueError(
+                    f"space names {path!r}; a search varies fields of {', '.join(SEARCHED_SECTIONS)}, "
+                    "for example train.learning_rate"
+                )
+        shares = self.pilot_shares
+        if any(not 0 < share <= 1 for share in shares) or any(a >= b for a, b in itertools.pairwise(shares)):
+            raise ValueError(f"pilot_shares {list(shares)} must rise, each above 0 and at most 1")
+        if isinstance(self.objective, dict) and (
+            not self.objective or any(not weight > 0 for weight in self.objective.values())
+        ):
+            raise ValueError(f"objective {self.objective}: name at least one metric, each with a weight above 0")
+        if self.sampler == "grid":
+            endless = [path for path, dimension in self.space.items() if dimension.grid() is None]
+            if endless:
+                raise ValueError(
+                    f"sampler grid cannot list the values of {endless[0]}; give it choices or a step, or take tpe"
+                )
+        return self

@@ -1,0 +1,57 @@
+"""Candidates: a pipeline's configuration with some of its fields set by a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from vecmill.config.overrides import put
+from vecmill.config.validate import validate
+from vecmill.errors import ConfigError
+from vecmill.tuning.config import SEARCHED_SECTIONS, SearchConfig
+
+Value = bool | int | float | str
+
+
+def with_values(config: Any, values: Mapping[str, Value], origin: str) -> Any:
+    """A copy of a pipeline's configuration with the fields at the given paths set, validated again.
+
+    Only what somebody set is carried over, so that a field whose default follows another (``train.kind``) follows it
+    here too. Sections that no path leads into are the same objects as before.
+
+    Raises
+    ------
+    ConfigError : a path or value that the configuration does not allow; ``origin`` says where it came from
+    """
+    touched = {path.partition(".")[0] for path in values}
+    plain: dict[str, Any] = {
+        name: getattr(config, name).model_dump(exclude_unset=True)
+        for name in SEARCHED_SECTIONS
+        if name in touched or name == "train"  # the one section without a default
+    }
+    if isinstance(getattr(config, "train", None), BaseModel):
+        plain["train"]["kind"] = config.train.kind
+    for path, value in values.items():
+        put(plain, path.split("."), value, f"{path}={value}")
+    checked = validate(type(config), plain, origin)
+    return config.model_copy(update={name: getattr(checked, name) for name in touched})
+
+
+def check_space(config: Any, search: SearchConfig) -> None:
+    """Refuse a space before anything runs: each field exists, and takes the ends of its range and every choice.
+
+    Raises
+    ------
+    ConfigError : naming the path, the value and what the field allows
+    """
+    for path, dimension in search.space.items():
+        for value in dimension.ends:
+            try:
+                with_values(config, {path: value}, "search.space")
+            except ConfigError as error:
+                # Two fields may be at odds (a learning rate below its minimum): then another value of the space fits,
+                # and only the combination is refused, when it is drawn.
+                if path in str(error):
+                    raise
