@@ -16,14 +16,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def figures() -> tuple[dict[str, str], dict[str, str]]:
-    """Short figures and whole tables, by name."""
-    pipeline = json.loads((ROOT / "benchmarks/results/pipeline.json").read_text(encoding="utf-8"))
-    result = pipeline["result"]
-    short = {
-        "demo_minutes": _duration(result["cold_seconds"]),
-        "cached_seconds": f"{result['cached_seconds']:.1f} seconds",
+    """Short figures, and the table of each result by the name of its file."""
+    results = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "benchmarks/results").glob("*.json"))
     }
-    return short, {"pipeline": pipeline["table"].strip()}
+    pipeline = results["pipeline"]["result"]
+    short = {
+        "demo_minutes": _duration(pipeline["cold_seconds"]),
+        "cached_seconds": f"{pipeline['cached_seconds']:.1f} seconds",
+    }
+    return short, {name: result["table"].strip() for name, result in results.items() if "table" in result}
 
 
 def _duration(seconds: float) -> str:

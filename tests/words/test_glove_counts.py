@@ -74,6 +74,41 @@ def test_result_depends_on_the_corpus_alone(tmp_path_factory, segment, block, th
         np.testing.assert_array_equal(collected(made), whole)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    sentences=st.lists(st.lists(st.integers(0, 7), max_size=15), max_size=12),
+    window=st.integers(1, 25),
+    symmetric=st.booleans(),
+    segment=st.integers(1, 60),
+    block=st.integers(1, 60),
+    max_runs=st.integers(2, 4),
+    threads=st.integers(1, 3),
+)
+def test_any_corpus_in_any_cut_is_counted_exactly(
+    tmp_path_factory, sentences, window, symmetric, segment, block, max_runs, threads
+):
+    corpus = (
+        np.array([word for sentence in sentences for word in sentence], np.int32),
+        np.cumsum([0, *map(len, sentences)]).astype(np.int64),
+    )
+    expected = cooccurrence(*corpus, window=window, symmetric=symmetric)
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(glove_counts, "_SMALLEST_SEGMENT", segment)
+        patch.setattr(glove_counts, "_BLOCK_RECORDS", block)
+        patch.setattr(glove_counts, "_MAX_RUNS", max_runs)
+        made = counting(corpus, folder, n_words=8, window=window, symmetric=symmetric, threads=threads, memory_bytes=1)
+        pairs = collected(made)
+    assert len({(row, col) for row, col, _ in pairs.tolist()}) == pairs.size
+    found = {(row, col): value for row, col, value in pairs.tolist()}
+    wanted = {(i, j): float(np.float32(x)) for (i, j), x in expected.items() if j <= i or not symmetric}
+    if window <= 22:
+        assert found == wanted
+    else:  # larger windows count in units of 2**-30
+        assert found == pytest.approx(wanted, rel=1e-6)
+    assert list(folder.iterdir()) == []
+
+
 def test_memory_is_kept_to(tmp_path):
     n_words, memory = 1_000_000, 1 << 28
     made = counting(zipf(), tmp_path, n_words=n_words, threads=64, memory_bytes=memory)

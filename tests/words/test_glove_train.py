@@ -21,7 +21,9 @@ from vecmill.words.glove_train import train_glove
 from vecmill.words.glove_trainer import train_glove_vectors
 
 # x_max is for corpora where counts reach thousands; here the largest are some hundred
-CONFIG = GloveConfig(kind="glove", dim=20, window=2, x_max=10, epochs=12, learning_rate=0.1, mode="deterministic")
+CONFIG = GloveConfig(
+    kind="glove", dim=20, window=2, x_max=10, epochs=12, learning_rate=0.1, bias_learning_rate=0.1, mode="deterministic"
+)
 
 
 def with_(config=CONFIG, **changes):
@@ -125,7 +127,9 @@ def test_what_the_stage_writes_and_says(tmp_path):
         "n_epochs": 3,
         "final_loss": report.table[-1]["loss"],
         "n_pairs": 3 * n_pairs,
+        "stopped_early": False,
         "threads": 1,
+        "resumed_at_epoch": 0,
     }
     assert report.rows == {"vectors/vectors.npy": 18, "context_vectors.npy": 18, "losses.parquet": 3}
     assert all((io.output / path).is_file() for path in report.rows)
@@ -222,12 +226,12 @@ def test_every_epoch_takes_the_chunks_in_another_order(tmp_path, monkeypatch):
     orders = []
     train_chunks = glove_trainer._Run.train_chunks
 
-    def record(self, epoch, chunks, totals):
+    def record(self, epoch, chunks, totals, due):
         order = [chunks.get() for _ in range(self.pairs.n_chunks)]
         orders.append(tuple(order))
         for chunk in order:
             chunks.put(chunk)
-        train_chunks(self, epoch, chunks, totals)
+        train_chunks(self, epoch, chunks, totals, due)
 
     monkeypatch.setattr(glove_trainer._Run, "train_chunks", record)
     trained(tmp_path, with_(epochs=4))
@@ -264,9 +268,24 @@ def test_failure_of_one_thread_stops_the_others(tmp_path, monkeypatch):
     for chunk in range(4):
         chunks.put(chunk)
     with pytest.raises(TrainingDiverged, match="the loss became nan in epoch 1 of 12"):
-        run.train_chunks(0, chunks, totals)
-    run.train_chunks(0, chunks, totals)
+        run.train_chunks(0, chunks, totals, lambda: False)
+    run.train_chunks(0, chunks, totals, lambda: False)
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize(("min_delta", "n_epochs"), [(0.0, 12), (100.0, 4)])
+def test_training_ends_when_its_loss_falls_no_more(tmp_path, min_delta, n_epochs):
+    result = trained(tmp_path, with_(patience=3, min_delta=min_delta))
+    assert len(result.epochs) == n_epochs
+
+
+def test_biases_may_have_a_rate_of_their_own(tmp_path):
+    model = initial_glove(3, 4, 0.05, np.random.default_rng(0), bias_learning_rate=0.5)
+    for side, bias in ((model.center, 4), (model.context, 5)):
+        assert side[:, 1, bias] == pytest.approx(4)
+        assert side[:, 1, :4] == pytest.approx(400)
+    slow, fast = (trained(tmp_path / str(rate), with_(bias_learning_rate=rate, epochs=2)) for rate in (0.1, 1.0))
+    assert fast.epochs[1].loss < slow.epochs[1].loss
 
 
 def test_one_word_vocabulary_trains(tmp_path):
@@ -318,7 +337,7 @@ def test_rows_are_aligned_and_vectors_come_out_in_place(n_words, dim):
 
 def test_means_are_not_part_of_the_key():
     plain = key_config(GloveConfig(kind="glove"))
-    assert plain == key_config(GloveConfig(kind="glove", threads=7, memory_bytes=1 << 30))
+    assert plain == key_config(GloveConfig(kind="glove", threads=7, memory_bytes=1 << 30, checkpoint_minutes=0))
     assert "threads" not in json.dumps(plain)
     assert plain != key_config(GloveConfig(kind="glove", combine="center"))
 

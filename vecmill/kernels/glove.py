@@ -5,7 +5,8 @@ f(x) = min(1, (x / x_max)^alpha)                                                
 
 The factor 1/2 is that of the authors' program, whose steps we follow too: AdaGrad with step 1 whose sums of squares
 begin at 1 / learning_rate^2. (The program multiplies gradients by the rate before it squares them and begins at 1,
-which is the same.) The rate is thus that of the first steps, and matters less and less as squares add up.
+which is the same.) The rate is thus that of the first steps, and matters less and less as squares add up. Biases may
+begin at a rate of their own: the program of today leaves the factor out for them, which is a rate of 1.
 
 Biases are no case of their own. A row is [vector, b, 1] on one side and [vector, 1, b'] on the other, so that the
 product of two rows is the whole score; the ones stay what they are because their sums of squares begin at FROZEN.

@@ -1,9 +1,9 @@
 """Checkpoints: a training's vectors and how far it has come, in a folder that outlives the process.
 
     checkpoint-00000003/          the only one, except while the next takes its place
-        center_vectors.npy        float32[n_words, row_length]
+        center_vectors.npy        float32[n_words, row_length]: one file for each of the model's matrices
         context_vectors.npy
-        progress.json             training, CRC-32 of both files, and the fields of ``Progress``
+        progress.json             training, CRC-32 of each matrix, and the fields of ``Progress``
 
 A checkpoint is written under another name, brought to the disk, and renamed: a process that is killed while it writes
 leaves the one before. What does not fit the training at hand, or is damaged, is removed and never read.
@@ -19,25 +19,30 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from vecmill.config.base import key_config
-from vecmill.words.config import WordTrainerConfig
-from vecmill.words.model import WordModel
+from vecmill.config.base import Config, key_config
 from vecmill.words.progress_state import Progress
 
-_MATRICES = ("center_vectors", "context_vectors")
 _BLOCK_BYTES = 1 << 22
 
 
-def training_digest(config: WordTrainerConfig, seed: int, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+class Checkpointed(Protocol):
+    """A model that checkpoints keep."""
+
+    @property
+    def matrices(self) -> Mapping[str, npt.NDArray[Any]]:
+        """All that training changes, C-contiguous, by the names of their files."""
+
+
+def training_digest(config: Config, seed: int, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     """What a checkpoint has to belong to: configuration (without what is no part of a key), seed, arrays by name."""
     digest = hashlib.sha256(json.dumps([key_config(config), seed], sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape} {_crc(array)}".encode())
+        digest.update(f"{name} {array.dtype.str} {array.shape} {array_crc(array)}".encode())
     return digest.hexdigest()
 
 
@@ -77,7 +82,7 @@ class Checkpoints:
         """Whether the next one is due after ``n_epochs`` whole epochs."""
         return self._folder is not None and self._epochs > 0 and n_epochs % self._epochs == 0
 
-    def save(self, model: WordModel, progress: Progress) -> None:
+    def save(self, model: Checkpointed, progress: Progress) -> None:
         """Write a checkpoint, then remove the one before."""
         if self._folder is None:
             return
@@ -85,24 +90,24 @@ class Checkpoints:
         folder = self._folder / f"checkpoint-{self._number:08d}"
         building = self._folder / f"{folder.name}.tmp"
         building.mkdir(parents=True)
-        for name in _MATRICES:
+        for name, matrix in model.matrices.items():
             with (building / f"{name}.npy").open("wb") as file:
-                np.save(file, getattr(model, name))
-                _to_disk(file.fileno(), file.flush)
+                np.save(file, matrix)
+                to_disk(file.fileno(), file.flush)
         record = {
             "training": self._training,
-            "crc32": {name: _crc(getattr(model, name)) for name in _MATRICES},
+            "crc32": {name: array_crc(matrix) for name, matrix in model.matrices.items()},
             "progress": progress.as_json(),
         }
         with (building / "progress.json").open("w", encoding="utf-8") as text:
             json.dump(record, text)
-            _to_disk(text.fileno(), text.flush)
+            to_disk(text.fileno(), text.flush)
         building.rename(folder)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         self._remove_others(folder)
         self._last = self._clock()
 
-    def load(self, model: WordModel) -> Progress | None:
+    def load(self, model: Checkpointed) -> Progress | None:
         """Fill ``model`` from the newest usable checkpoint; None, and an unchanged model, where there is none."""
         if self._folder is None or not self._folder.is_dir():
             return None
@@ -111,25 +116,27 @@ class Checkpoints:
             found = self._read(folder, model)
             if found is not None:
                 matrices, progress = found
-                for name in _MATRICES:
-                    getattr(model, name)[:] = matrices[name]
+                for name, matrix in model.matrices.items():
+                    matrix[:] = matrices[name]
                 self._remove_others(folder)
                 return progress
         self._remove_others(None)
         return None
 
-    def _read(self, folder: Path, model: WordModel) -> tuple[dict[str, Any], Progress] | None:
+    def _read(self, folder: Path, model: Checkpointed) -> tuple[dict[str, Any], Progress] | None:
         try:
             record = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
             if record["training"] != self._training:
                 return None
-            matrices = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _MATRICES}
+            matrices = {
+                name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in model.matrices
+            }
             for name, matrix in matrices.items():
-                wanted = getattr(model, name)
+                wanted = model.matrices[name]
                 if (
                     matrix.shape != wanted.shape
                     or matrix.dtype != wanted.dtype
-                    or _crc(matrix) != record["crc32"][name]
+                    or array_crc(matrix) != record["crc32"][name]
                 ):
                     return None
             return matrices, Progress.from_json(record["progress"])
@@ -143,7 +150,8 @@ class Checkpoints:
                     shutil.rmtree(other, ignore_errors=True)
 
 
-def _crc(array: npt.NDArray[Any]) -> int:
+def array_crc(array: npt.NDArray[Any]) -> int:
+    """CRC-32 of an array's bytes, in C order."""
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     crc = 0
     for start in range(0, flat.size, _BLOCK_BYTES):
@@ -151,12 +159,14 @@ def _crc(array: npt.NDArray[Any]) -> int:
     return crc
 
 
-def _to_disk(file_number: int, flush: Callable[[], None]) -> None:
+def to_disk(file_number: int, flush: Callable[[], None]) -> None:
+    """Wait until what was written to an open file is on the disk."""
     flush()
     os.fsync(file_number)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -47,12 +47,33 @@ class GloveConfig(Config):
         description="AdaGrad's step at the start; falls for each number as its gradients add up "
         "(Pennington et al. 2014, sec. 4.2: 0.05)",
     )
+    bias_learning_rate: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="AdaGrad's step at the start for the biases (the authors' program today: 1; the paper: as "
+        "learning_rate, with which vectors take on what biases are too slow to learn, and rank words worse)",
+    )
     epochs: int = Field(
         25,
         ge=1,
         le=10_000,
         description="passes over the counted pairs (the authors' program: 25; the paper: 50 below 300 dimensions, "
         "then 100)",
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="training ends early when the training loss has not improved for this many epochs on end; 0: never "
+        "(our choice)",
+    )
+    min_delta: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="an epoch improves the training loss where its mean over pairs is lower than the best before by "
+        "more than this; as that loss keeps falling a little, patience needs it, for example 1e-4 (our choice)",
     )
     combine: Literal["sum", "center"] = Field(
         "sum",
@@ -78,5 +99,20 @@ class GloveConfig(Config):
         ge=1 << 20,
         description="memory that counting and shuffling pairs may take, in bytes (128 MiB); what does not fit goes to "
         "temporary files in the artifact's folder. About 100 bytes a word of the vocabulary are taken in any case",
+        json_schema_extra=NOT_IN_KEY,
+    )
+    checkpoint_minutes: float = Field(
+        5.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="minutes between two checkpoints, from which a killed training goes on; 0: none by time (our "
+        "choice: a fault costs minutes, a checkpoint seconds). Counted pairs are kept in any case",
+        json_schema_extra=NOT_IN_KEY,
+    )
+    checkpoint_epochs: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="epochs between two checkpoints, in addition to those by time; 0: none by epochs (our choice)",
         json_schema_extra=NOT_IN_KEY,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +31,28 @@ class GloveModel:
     context: npt.NDArray[np.floating]
     dim: int
 
+    @property
+    def matrices(self) -> Mapping[str, npt.NDArray[np.floating]]:
+        """What checkpoints keep."""
+        return {"center": self.center, "context": self.context}
+
 
 def initial_glove(
-    n_words: int, dim: int, learning_rate: float, rng: np.random.Generator, dtype: type[np.floating] = np.float32
+    n_words: int,
+    dim: int,
+    learning_rate: float,
+    rng: np.random.Generator,
+    dtype: type[np.floating] = np.float32,
+    *,
+    bias_learning_rate: float | None = None,
 ) -> GloveModel:
-    """Vectors and biases even in [-0.5, 0.5) / dim, as in the authors' program; drawn by NumPy's generator."""
+    """Vectors and biases even in [-0.5, 0.5) / dim, as in the authors' program; drawn by NumPy's generator.
+
+    Parameters
+    ----------
+    learning_rate : AdaGrad's first step, of the vectors and, without ``bias_learning_rate``, of the biases
+    """
+    bias_rate = learning_rate if bias_learning_rate is None else bias_learning_rate
     sides = []
     for bias, one in ((dim, dim + 1), (dim + 1, dim)):
         side = _aligned(n_words, -(-(dim + 2) // _ROW_MULTIPLE) * _ROW_MULTIPLE, np.dtype(dtype))
@@ -45,6 +63,7 @@ def initial_glove(
             rows[:, 0, bias] = numbers[:, dim]
             rows[:, 0, one] = 1
             rows[:, 1] = 1 / learning_rate**2
+            rows[:, 1, bias] = 1 / bias_rate**2
             rows[:, 1, one] = FROZEN
         sides.append(side)
     return GloveModel(sides[0], sides[1], dim)

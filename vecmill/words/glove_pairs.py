@@ -3,12 +3,22 @@
 A trainer takes whole chunks, in a new random order each epoch. Within a chunk pairs stay sorted by row, so that a row
 is loaded once for all its pairs there; with chunks of a quarter of a million pairs that is a few pairs for a row of a
 usual vocabulary. Which chunk a pair falls to depends on its number and the seed alone.
+
+Where a folder outlives the process, whole files of pairs are kept there, so that a training that goes on need not
+count again:
+
+    pairs/              renamed from pairs.tmp/ when it is complete and on the disk
+        pairs           records of PAIR
+        pairs.json      training, CRC-32 of the file, offsets of the chunks
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +27,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vecmill.kernels.cooccurrence import PAIR, count_chunks, group_by_chunk
+from vecmill.words.checkpoint import sync_folder, to_disk
 
 # Pairs of a chunk on average: 50 ms of training, so that progress and an interrupt are never far.
 CHUNK_PAIRS = 1 << 18
 # A corpus with few pairs has smaller chunks: without at least so many there would be little to shuffle or to share.
 MIN_CHUNKS = 32
+
+_BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -88,3 +101,50 @@ def shuffle_pairs(
                 start = end
     in_order.unlink()
     return ShuffledPairs(shuffled, offsets)
+
+
+def kept_pairs(make: Callable[[Path], ShuffledPairs], folder: Path, training: str) -> ShuffledPairs:
+    """The pairs of a training that stand in ``folder``; makes them, and keeps them there, where they do not.
+
+    Pairs of another training, and damaged or half-written ones, are removed and made anew.
+
+    Parameters
+    ----------
+    make : writes its file, named ``pairs``, to the folder it is given, and returns it
+    training : what the pairs belong to, see :func:`~vecmill.words.checkpoint.training_digest`
+    """
+    whole, building = folder / "pairs", folder / "pairs.tmp"
+    found = _read_pairs(whole, training)
+    if found is not None:
+        return found
+    for left in (whole, building):
+        shutil.rmtree(left, ignore_errors=True)
+    building.mkdir(parents=True)
+    made = make(building)
+    with made.path.open("rb") as file:
+        to_disk(file.fileno(), file.flush)
+    record = {"training": training, "crc32": _file_crc(made.path), "offsets": made.offsets.tolist()}
+    with (building / "pairs.json").open("w", encoding="utf-8") as text:
+        json.dump(record, text)
+        to_disk(text.fileno(), text.flush)
+    building.rename(whole)
+    sync_folder(folder)
+    return ShuffledPairs(whole / "pairs", made.offsets)
+
+
+def _read_pairs(folder: Path, training: str) -> ShuffledPairs | None:
+    try:
+        record = json.loads((folder / "pairs.json").read_text(encoding="utf-8"))
+        if record["training"] != training or _file_crc(folder / "pairs") != record["crc32"]:
+            return None
+        return ShuffledPairs(folder / "pairs", np.array(record["offsets"], np.int64))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # cut off or of another version: as good as none
+
+
+def _file_crc(path: Path) -> int:
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            crc = zlib.crc32(block, crc)
+    return crc

@@ -6,8 +6,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.vectors.word_vectors import WordVectors
@@ -15,15 +13,7 @@ from vecmill.vocabulary.token_store import TokenStore
 from vecmill.vocabulary.vocabulary import Vocabulary
 from vecmill.words.glove_config import GloveConfig
 from vecmill.words.glove_trainer import train_glove_vectors
-
-_LOSSES_SCHEMA = pa.schema(
-    [
-        pa.field("epoch", pa.int32(), nullable=False),
-        pa.field("loss", pa.float64(), nullable=False),
-        pa.field("n_pairs", pa.int64(), nullable=False),
-        pa.field("learning_rate", pa.float64(), nullable=False),
-    ]
-)
+from vecmill.words.train import write_losses
 
 
 def train_glove(config: GloveConfig, io: StageIO) -> StageReport:
@@ -31,8 +21,8 @@ def train_glove(config: GloveConfig, io: StageIO) -> StageReport:
 
     Writes the files of every word trainer: ``vectors/`` (a saved ``WordVectors``: center plus context vectors, or
     center vectors alone), ``context_vectors.npy`` (float32[n_words, dim]) and ``losses.parquet`` (epoch from 1, mean
-    loss a pair, pairs, AdaGrad's learning rate). Counted pairs lie in a temporary folder of the output meanwhile.
-    Hogwild training on several threads is not the same bytes every time.
+    loss a pair, pairs, AdaGrad's learning rate). Counted pairs lie with the checkpoints meanwhile, or in a temporary
+    folder of the output where there are none. Hogwild training on several threads is not the same bytes every time.
 
     Raises
     ------
@@ -42,17 +32,25 @@ def train_glove(config: GloveConfig, io: StageIO) -> StageReport:
     tokens = TokenStore.open(io.inputs["encode"])
     with tempfile.TemporaryDirectory(prefix=".pairs-", dir=io.output) as folder:
         training = train_glove_vectors(
-            tokens.token_ids, tokens.sentence_offsets, vocabulary.counts, config, seed=io.seed, folder=Path(folder)
+            tokens.token_ids,
+            tokens.sentence_offsets,
+            vocabulary.counts,
+            config,
+            seed=io.seed,
+            folder=Path(folder),
+            checkpoints=io.checkpoints,
         )
     WordVectors(vocabulary.words, training.word_vectors, vocabulary.counts).save(io.output / "vectors")
     np.save(io.output / "context_vectors.npy", training.context_vectors)
+    write_losses(training.epochs, io.output / "losses.parquet")
     table = [
-        {"epoch": i, "loss": each.loss, "n_pairs": each.n_pairs, "learning_rate": config.learning_rate}
+        {"epoch": i, "loss": each.loss, "n_pairs": each.n_pairs, "learning_rate": each.learning_rate}
         for i, each in enumerate(training.epochs, start=1)
     ]
-    pq.write_table(pa.Table.from_pylist(table, schema=_LOSSES_SCHEMA), io.output / "losses.parquet")
     n_words, n_tokens = len(vocabulary.words), int(tokens.token_ids.size)
     n_updates = sum(each.n_pairs for each in training.epochs)
+    # what this process did, where it went on from a checkpoint
+    n_epochs_here = len(training.epochs) - training.resumed_at
     return StageReport(
         metrics={
             "kind": config.kind,
@@ -61,13 +59,15 @@ def train_glove(config: GloveConfig, io: StageIO) -> StageReport:
             "n_epochs": len(training.epochs),
             "final_loss": training.epochs[-1].loss,
             "n_pairs": n_updates,
+            "stopped_early": len(training.epochs) < config.epochs,
             "threads": training.threads,
+            "resumed_at_epoch": training.resumed_at,
             "count_seconds": training.count_seconds,
             "compile_seconds": training.compile_seconds,
             "train_seconds": training.train_seconds,
             "counted_words_per_second": n_tokens / training.count_seconds,
-            "updates_per_second": n_updates / training.train_seconds,
-            "words_per_second": n_tokens * len(training.epochs) / training.train_seconds,
+            "updates_per_second": training.updates_per_second,
+            "words_per_second": n_tokens * n_epochs_here / training.train_seconds,
         },
         rows={"vectors/vectors.npy": n_words, "context_vectors.npy": n_words, "losses.parquet": len(training.epochs)},
         table=table,

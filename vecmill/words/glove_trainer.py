@@ -1,4 +1,8 @@
-"""Training GloVe: counting, threads and epochs around the kernels."""
+"""Training GloVe: counting, threads, epochs and checkpoints around the kernels.
+
+What is a token position to skip-gram's checkpoints is a chunk of pairs here: threads take the chunks of an epoch in
+its random order and finish what they took, so a number says which of them are done.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,24 +24,18 @@ from vecmill.errors import TrainingDiverged, VocabularyError
 from vecmill.kernels.cooccurrence import PAIR
 from vecmill.kernels.glove import train_glove
 from vecmill.progress import Bar, track
+from vecmill.words.checkpoint import Checkpoints, training_digest
 from vecmill.words.corpus_check import check_corpus
 from vecmill.words.glove_config import GloveConfig
 from vecmill.words.glove_counts import PairCounting
 from vecmill.words.glove_model import GloveModel, initial_glove, vectors_of
-from vecmill.words.glove_pairs import ShuffledPairs, shuffle_pairs
+from vecmill.words.glove_pairs import ShuffledPairs, kept_pairs, shuffle_pairs
+from vecmill.words.progress_state import EpochResult, Progress, epochs_without_improvement
 
 _CHECK_ROWS = 1 << 14
 
 # First number of a SeedSequence spawn key; each purpose of randomness has a branch of its own.
 _INITIAL_VECTORS, _EPOCH, _SHUFFLE = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class GloveEpoch:
-    """What one pass over the counted pairs came to: mean loss of a pair (a term of J) and number of pairs."""
-
-    loss: float
-    n_pairs: int
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,23 @@ class GloveTraining:
     Attributes
     ----------
     word_vectors, context_vectors : float32[n_words, dim]; the first are center vectors, plus the second if so asked
-    epochs : one result for each pass
+    epochs : one result for each pass: mean loss of a pair (a term of J), number of pairs, AdaGrad's rate
     threads : number of threads that trained
-    count_seconds, compile_seconds, train_seconds : wall time of counting and shuffling, of the training kernel's
-        compilation, and of the epochs without it
+    resumed_at : epochs that were done, with fractions, in the checkpoint that training went on from; 0 without one
+    count_seconds, compile_seconds, train_seconds : wall time of counting and shuffling (or of finding what was
+        counted), of the training kernel's compilation, and of this process's epochs without it
+    updates_per_second : steps that this process took in ``train_seconds``
     """
 
     word_vectors: npt.NDArray[np.float32]
     context_vectors: npt.NDArray[np.float32]
-    epochs: list[GloveEpoch]
+    epochs: list[EpochResult]
     threads: int
+    resumed_at: float
     count_seconds: float
     compile_seconds: float
     train_seconds: float
+    updates_per_second: float
 
 
 def train_glove_vectors(
@@ -68,6 +72,7 @@ def train_glove_vectors(
     *,
     seed: int,
     folder: Path,
+    checkpoints: Path | None = None,
 ) -> GloveTraining:
     """Count word pairs and train GloVe vectors on them.
 
@@ -79,6 +84,9 @@ def train_glove_vectors(
     seed : integer >= 0
     folder : for temporary files, 24 bytes for each different pair and more where counts do not fit in memory; the
         caller removes them
+    checkpoints : folder for checkpoints and, instead of ``folder``, for the counted pairs; where it holds those of this
+        training, training goes on from there. A training on one thread, as each in deterministic mode, then ends in
+        the bytes of an unbroken one
 
     Raises
     ------
@@ -89,16 +97,33 @@ def train_glove_vectors(
     # np.asarray: a numpy.memmap becomes a plain array over the same mapped file
     token_ids, sentence_offsets = np.asarray(token_ids), np.asarray(sentence_offsets)
     check_corpus(token_ids, sentence_offsets, counts)
+    training = ""
+    if checkpoints is not None:
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "token_ids": token_ids,
+            "sentence_offsets": sentence_offsets,
+            "counts": counts,
+        }
+        training = training_digest(config, seed, arrays)
+
+    def count(folder: Path) -> ShuffledPairs:
+        return count_and_shuffle(token_ids, sentence_offsets, counts.size, config, seed=seed, folder=folder)
+
     started = time.perf_counter()
-    pairs = count_and_shuffle(token_ids, sentence_offsets, counts.size, config, seed=seed, folder=folder)
+    pairs = count(folder) if checkpoints is None else kept_pairs(count, checkpoints, training)
     counted = time.perf_counter()
     rng = np.random.default_rng(_random(seed, _INITIAL_VECTORS))
-    model = initial_glove(counts.size, config.dim, config.learning_rate, rng)
+    model = initial_glove(
+        counts.size, config.dim, config.learning_rate, rng, bias_learning_rate=config.bias_learning_rate
+    )
+    saved = Checkpoints(checkpoints, training, minutes=config.checkpoint_minutes, epochs=config.checkpoint_epochs)
+    progress = saved.load(model) or Progress()
     run = _Run(pairs, model, config, seed, threads=_thread_count(config, pairs))
+    resumed_at = progress.epoch + progress.n_tokens_done / pairs.n_chunks
     begun = time.perf_counter()
     run.train_chunk(np.empty(0, PAIR))
     compiled = time.perf_counter()
-    epochs = run.train()
+    run.train(progress, saved)
     finished = time.perf_counter()
     center, context = (_vectors(model, side, config) for side in ("center", "context"))
     if config.combine == "sum":
@@ -106,11 +131,13 @@ def train_glove_vectors(
     return GloveTraining(
         word_vectors=center,
         context_vectors=context,
-        epochs=epochs,
+        epochs=progress.results,
         threads=run.threads,
+        resumed_at=resumed_at,
         count_seconds=counted - started,
         compile_seconds=compiled - begun,
         train_seconds=finished - compiled,
+        updates_per_second=run.n_updates / (finished - compiled),
     )
 
 
@@ -174,39 +201,78 @@ class _EpochTotals:
 
 @dataclass
 class _Run:
-    """One training in progress: what all threads of all epochs share."""
+    """One training in progress: what all threads of all epochs share.
+
+    Attributes
+    ----------
+    n_updates : steps that this process has taken
+    stop : set when the training has failed or was interrupted; threads look at it after each chunk
+    """
 
     pairs: ShuffledPairs
     model: GloveModel
     config: GloveConfig
     seed: int
     threads: int
+    n_updates: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def train(self) -> list[GloveEpoch]:
-        results = []
-        total = self.config.epochs * self.pairs.n_pairs
+    def train(self, progress: Progress, saved: Checkpoints) -> None:
+        """Train from where ``progress`` stands until the last epoch, or until the loss has stopped falling."""
+        n_pairs, n_epochs = self.pairs.n_pairs, self.config.epochs
         with (
-            track("training word vectors", total=total, unit="pairs") as bar,
+            track("training word vectors", total=n_epochs * n_pairs, unit="pairs") as bar,
             ThreadPoolExecutor(self.threads, thread_name_prefix="glove") as pool,
         ):
-            for epoch in range(self.config.epochs):
-                totals = _EpochTotals(bar, f"epoch {epoch + 1}/{self.config.epochs}")
-                chunks: queue.SimpleQueue[int] = queue.SimpleQueue()
-                for chunk in np.random.default_rng(_random(self.seed, _EPOCH, epoch)).permutation(self.pairs.n_chunks):
-                    chunks.put(int(chunk))
-                try:
-                    workers = [pool.submit(self.train_chunks, epoch, chunks, totals) for _ in range(self.threads)]
-                    for each in workers:
-                        each.result()
-                except BaseException:
-                    self.stop.set()  # an interrupt reaches this thread only; the others look here after each chunk
-                    raise
-                results.append(GloveEpoch(totals.loss / totals.n_pairs, totals.n_pairs))
-        return results
+            bar.advance(progress.epoch * n_pairs + self._pairs_done(progress))
+            while progress.epoch < n_epochs and not self._stops_early(progress):
+                self._advance(progress, pool, bar, saved.due)
+                if not progress.in_epoch:
+                    result = EpochResult(progress.loss / progress.n_pairs, progress.n_pairs, self.config.learning_rate)
+                    progress.finish_epoch(result)
+                    if saved.due_after_epoch(progress.epoch) or saved.due():
+                        saved.save(self.model, progress)
+                elif saved.due():
+                    saved.save(self.model, progress)
 
-    def train_chunks(self, epoch: int, chunks: queue.SimpleQueue[int], totals: _EpochTotals) -> None:
-        """Train on chunks until none is left, or another thread has failed."""
+    def chunk_order(self, epoch: int) -> list[int]:
+        """The chunks in the order in which an epoch takes them."""
+        order = np.random.default_rng(_random(self.seed, _EPOCH, epoch)).permutation(self.pairs.n_chunks)
+        return [int(chunk) for chunk in order]
+
+    def _pairs_done(self, progress: Progress) -> int:
+        done = self.chunk_order(progress.epoch)[: progress.n_tokens_done]
+        return int(np.diff(self.pairs.offsets)[done].sum())
+
+    def _stops_early(self, progress: Progress) -> bool:
+        losses = [each.loss for each in progress.results]
+        patience = self.config.patience
+        return patience > 0 and epochs_without_improvement(losses, self.config.min_delta) >= patience
+
+    def _advance(self, progress: Progress, pool: ThreadPoolExecutor, bar: Bar, due: Callable[[], bool]) -> None:
+        """Train until the epoch is done or ``due`` is true."""
+        if not progress.cuts:
+            progress.cuts, progress.positions = [0, self.pairs.n_chunks], [0]
+        label = f"epoch {progress.epoch + 1}/{self.config.epochs}"
+        totals = _EpochTotals(bar, label, progress.loss, progress.n_pairs)
+        chunks: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for chunk in self.chunk_order(progress.epoch)[progress.positions[0] :]:
+            chunks.put(chunk)
+        try:
+            workers = [pool.submit(self.train_chunks, progress.epoch, chunks, totals, due) for _ in range(self.threads)]
+            for each in workers:
+                each.result()
+        except BaseException:
+            self.stop.set()  # an interrupt reaches this thread only; the others look here after each chunk
+            raise
+        self.n_updates += totals.n_pairs - progress.n_pairs
+        progress.positions = [self.pairs.n_chunks - chunks.qsize()]
+        progress.loss, progress.n_pairs = totals.loss, totals.n_pairs
+
+    def train_chunks(
+        self, epoch: int, chunks: queue.SimpleQueue[int], totals: _EpochTotals, due: Callable[[], bool]
+    ) -> None:
+        """Train on chunks until none is left, ``due`` is true, or another thread has failed."""
         while not self.stop.is_set():
             try:
                 chunk = chunks.get_nowait()
@@ -218,6 +284,8 @@ class _Run:
                 self.stop.set()
                 raise _diverged(self.config, f"the loss became {loss} in epoch {epoch + 1} of {self.config.epochs}")
             totals.add(loss, n_pairs, pairs.size)
+            if due():
+                return
 
     def train_chunk(self, pairs: npt.NDArray[np.void]) -> tuple[float, int]:
         config = self.config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,11 @@ class WordModel:
     center_vectors: npt.NDArray[np.float32]
     context_vectors: npt.NDArray[np.float32]
     dim: int
+
+    @property
+    def matrices(self) -> Mapping[str, npt.NDArray[np.float32]]:
+        """What checkpoints keep."""
+        return {"center_vectors": self.center_vectors, "context_vectors": self.context_vectors}
 
 
 def initial_model(n_words: int, dim: int, rng: np.random.Generator) -> WordModel:

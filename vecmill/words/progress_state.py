@@ -6,6 +6,7 @@ stopping one of the held-out losses, so this short record stands for all of them
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -85,10 +86,16 @@ def stops_early(config: WordTrainerConfig, results: list[EpochResult]) -> bool:
     """
     if config.patience == 0:
         return False
+    losses = [float("inf") if each.heldout_loss is None else each.heldout_loss for each in results]
+    return epochs_without_improvement(losses, config.min_delta) >= config.patience
+
+
+def epochs_without_improvement(losses: Iterable[float], min_delta: float) -> int:
+    """How many of the last losses in a row are not lower by more than ``min_delta`` than the best before them."""
     best, n_without = float("inf"), 0
-    for result in results:
-        if result.heldout_loss is not None and result.heldout_loss < best - config.min_delta:
-            best, n_without = result.heldout_loss, 0
+    for loss in losses:
+        if loss < best - min_delta:
+            best, n_without = loss, 0
         else:
             n_without += 1
-    return n_without >= config.patience
+    return n_without
