@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference.kernel_cases import Case, numeric_gradient, zipf_case
+from reference.negative_sampling import Limits
 from reference.negative_sampling import train_skipgram as reference_skipgram
 from vecmill.kernels.sigmoid import sigmoid_table
 from vecmill.kernels.skipgram import train_skipgram
@@ -50,6 +51,35 @@ def test_step_is_the_gradient_of_the_loss():
     case.run(train_skipgram, rates=(rate, rate))
     for old, new, gradient in zip(before, (case.center_vectors, case.context_vectors), expected, strict=True):
         assert np.abs(gradient).max() > 1
+        np.testing.assert_allclose((old - new) / rate, gradient, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("limits", [Limits(l2=0.2), Limits(gradient_clip=0.8), Limits(0.1, 0.5)], ids=repr)
+def test_twin_decays_and_clips_alike(limits):
+    ours, twin, free = (zipf_case() for _ in range(3))
+    ours.run(train_skipgram, limits.l2, limits.gradient_clip, rates=(0.3, 0.1))
+    free.run(train_skipgram, rates=(0.3, 0.1))
+    reference_skipgram(twin.examples(), twin.center_vectors, twin.context_vectors, line(twin, 0.3, 0.1), limits)
+    np.testing.assert_allclose(ours.center_vectors, twin.center_vectors, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(ours.context_vectors, twin.context_vectors, rtol=1e-9, atol=1e-12)
+    assert np.abs(ours.center_vectors - free.center_vectors).max() > 0.01
+
+
+def test_weight_decay_is_the_gradient_of_half_the_squares_of_the_rows_that_change():
+    l2, rate = 0.3, 1e-8
+    case = Case([[6, 2, 7, 0, 5, 1]], 8, window=2, dynamic_window=False, sample=0.0)
+    place = {"first": 2, "last": 3}
+
+    def loss():
+        rows = case.center_vectors[[6, 2, 0, 5]], case.context_vectors[[7, *case.examples()[2].negatives]]
+        squares = sum(np.square(each).sum() for each in (rows[0], np.unique(rows[1], axis=0)))
+        return case.run(train_skipgram, rates=(0.0, 0.0), **place)[0] + l2 / 2 * squares
+
+    expected = [numeric_gradient(case, loss, matrix) for matrix in (case.center_vectors, case.context_vectors)]
+    before = case.center_vectors.copy(), case.context_vectors.copy()
+    case.run(train_skipgram, l2, rates=(rate, rate), **place)
+    for old, new, gradient in zip(before, (case.center_vectors, case.context_vectors), expected, strict=True):
+        assert np.abs(gradient).max() > 0.1
         np.testing.assert_allclose((old - new) / rate, gradient, rtol=1e-5, atol=1e-5)
 
 

@@ -6,7 +6,7 @@ else is written from the papers' equations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -24,18 +24,23 @@ def splitmix(counter: int) -> int:
 
 @dataclass(frozen=True)
 class Example:
-    """One centre word: its word id, the word ids around it, its negatives without those equal to itself."""
+    """One centre word: its word id, the word ids around it, its negatives without those equal to itself.
+
+    ``around_numbers`` counts the kept words of the whole corpus from 0.
+    """
 
     position: int
     center: int
     around: list[int]
     negatives: list[int]
+    around_numbers: list[int] = field(default_factory=list)
 
 
 def examples(token_ids, sentence_offsets, sampler, *, window, dynamic_window, n_negatives, keep_key, draw_key):
     """Every centre word of the corpus that has a neighbour, in order."""
     found = []
     n_words = len(sampler.aliases)
+    n_before = 0
     for start, end in pairwise(sentence_offsets):
         kept = [
             position
@@ -46,6 +51,7 @@ def examples(token_ids, sentence_offsets, sampler, *, window, dynamic_window, n_
             counter = int(draw_key) + position * (1 + n_negatives) * GAMMA
             reach = window - ((splitmix(counter) >> 32) * window >> 32) if dynamic_window else window
             around = kept[max(0, place - reach) : place] + kept[place + 1 : place + 1 + reach]
+            numbers = [n_before + kept.index(p) for p in around]
             if not around:
                 continue
             center = int(token_ids[position])
@@ -56,8 +62,15 @@ def examples(token_ids, sentence_offsets, sampler, *, window, dynamic_window, n_
                 is_column = bits & 0xFFFFFFFF <= int(sampler.alias_thresholds[column])
                 negatives.append(column if is_column else int(sampler.aliases[column]))
             found.append(
-                Example(position, center, [int(token_ids[p]) for p in around], [n for n in negatives if n != center])
+                Example(
+                    position,
+                    center,
+                    [int(token_ids[p]) for p in around],
+                    [n for n in negatives if n != center],
+                    numbers,
+                )
             )
+        n_before += len(kept)
     return found
 
 
@@ -80,7 +93,25 @@ def negative_sampling(x, context_vectors, center, negatives):
     return loss, by_x, by_rows
 
 
-def train_skipgram(all_examples, center_vectors, context_vectors, learning_rate_at):
+@dataclass(frozen=True)
+class Limits:
+    """Weight decay, and the largest norm of a row's gradient; 0 for none."""
+
+    l2: float = 0.0
+    gradient_clip: float = 0.0
+
+    def step(self, row, gradient, rate):
+        """Descend in place; ``gradient`` is of the loss."""
+        norm = float(np.linalg.norm(gradient))
+        if 0 < self.gradient_clip < norm:
+            gradient = gradient * (self.gradient_clip / norm)
+        row -= rate * (gradient + self.l2 * row)
+
+
+NO_LIMITS = Limits()
+
+
+def train_skipgram(all_examples, center_vectors, context_vectors, learning_rate_at, limits=NO_LIMITS):
     """Gradient descent, in place: all scores of a window first, then v_c in turn, then the u of the window.
 
     Where a word stands twice around the centre word, its second turn finds its vector as the first one left it.
@@ -91,18 +122,21 @@ def train_skipgram(all_examples, center_vectors, context_vectors, learning_rate_
         rows = [example.center, *example.negatives]
         labels = np.array([1.0] + [0.0] * len(example.negatives))
         u = context_vectors[rows]
+        by_rows = {row: np.zeros(u.shape[1]) for row in rows}
         scores = center_vectors[example.around] @ u.T
         for c, of_c in zip(example.around, scores, strict=True):
             loss -= sum(log_sigmoid(s if label else -s) for s, label in zip(of_c, labels, strict=True))
-            steps = rate * (labels - np.array([sigmoid(s) for s in of_c]))
-            for row, step in zip(rows, steps, strict=True):
-                context_vectors[row] += step * center_vectors[c]
-            center_vectors[c] += steps @ u
+            wrong = np.array([sigmoid(s) for s in of_c]) - labels
+            for row, of_row in zip(rows, wrong, strict=True):
+                by_rows[row] += of_row * center_vectors[c]
+            limits.step(center_vectors[c], wrong @ u, rate)
             n_pairs += 1
+        for row, gradient in by_rows.items():
+            limits.step(context_vectors[row], gradient, rate)
     return loss, n_pairs
 
 
-def train_cbow(all_examples, center_vectors, context_vectors, learning_rate_at, *, exact_gradient):
+def train_cbow(all_examples, center_vectors, context_vectors, learning_rate_at, limits=NO_LIMITS, *, exact_gradient):
     """Gradient descent, in place, on the mean of the window."""
     loss, n_pairs = 0.0, 0
     for example in all_examples:
@@ -110,8 +144,9 @@ def train_cbow(all_examples, center_vectors, context_vectors, learning_rate_at, 
         mean = np.mean([center_vectors[c] for c in example.around], axis=0)
         word_loss, by_mean, by_rows = negative_sampling(mean, context_vectors, example.center, example.negatives)
         for c in example.around:
-            center_vectors[c] -= rate * by_mean / (len(example.around) if exact_gradient else 1)
-        context_vectors -= rate * by_rows
+            limits.step(center_vectors[c], by_mean / (len(example.around) if exact_gradient else 1), rate)
+        for row in {example.center, *example.negatives}:
+            limits.step(context_vectors[row], by_rows[row], rate)
         loss += word_loss
         n_pairs += 1
     return loss, n_pairs

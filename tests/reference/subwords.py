@@ -51,21 +51,39 @@ def word_rows(subwords, word_id):
     return subwords.rows[subwords.offsets[word_id] : subwords.offsets[word_id + 1]].tolist()
 
 
-def _learn(h, context_vectors, outputs, rate):
-    """Steps on the outputs (word id, label, weight), one after another; the loss, and minus its derivative by h."""
-    loss, change = 0.0, np.zeros_like(h)
+def _learn(h, context_vectors, outputs, rate, l2, clip):
+    """Steps on the outputs (word id, label, weight): all scores first, then one after another, a word that stands twice
+    in one step where rows decay or gradients are clipped; the loss, and minus its derivative by h."""
+    loss, change, steps = 0.0, np.zeros_like(h), []
     for word_id, label, weight in outputs:
-        u = context_vectors[word_id].copy()
-        score = float(h @ u)
+        score = float(h @ context_vectors[word_id])
         loss -= weight * (log_sigmoid(score) if label else log_sigmoid(-score))
-        step = weight * (label - sigmoid(score))
-        change += step * u
-        context_vectors[word_id] += rate * step * h
+        steps.append([word_id, weight * (label - sigmoid(score))])
+    if l2 or clip:
+        steps = [[word_id, sum(s for w, s in steps if w == word_id)] for word_id in dict.fromkeys(w for w, _ in steps)]
+    for word_id, step in steps:
+        change += step * context_vectors[word_id]
+        context_vectors[word_id] += rate * (clipped(step * h, clip) - l2 * context_vectors[word_id])
     return loss, change
 
 
+def clipped(gradient, clip):
+    """The gradient, no longer than ``clip``; 0: as it is."""
+    norm = np.linalg.norm(gradient)
+    return gradient * (clip / norm) if clip and norm > clip else gradient
+
+
 def train_skipgram(
-    all_examples, subwords, input_vectors, context_vectors, learning_rate_at, *, exact_gradient, negative_weight
+    all_examples,
+    subwords,
+    input_vectors,
+    context_vectors,
+    learning_rate_at,
+    *,
+    exact_gradient,
+    negative_weight,
+    l2=0.0,
+    clip=0.0,
 ):
     """Gradient descent, in place, one step for each centre word; takes what ``with_all_negatives`` gives."""
     loss, n_pairs = 0.0, 0
@@ -73,24 +91,81 @@ def train_skipgram(
         rate, rows = learning_rate_at(example.position), word_rows(subwords, example.center)
         outputs = [(c, 1, 1) for c in example.around]
         outputs += [(k, 0, negative_weight * sum(c != k for c in example.around)) for k in example.negatives]
-        example_loss, change = _learn(np.mean(input_vectors[rows], axis=0), context_vectors, outputs, rate)
+        outputs = [each for each in outputs if each[2]]
+        example_loss, change = _learn(np.mean(input_vectors[rows], axis=0), context_vectors, outputs, rate, l2, clip)
+        change = clipped(change / (len(rows) if exact_gradient else 1), clip)
         for row in rows:
-            input_vectors[row] += rate * change / (len(rows) if exact_gradient else 1)
+            input_vectors[row] += rate * (change - l2 * input_vectors[row])
         loss += example_loss
         n_pairs += len(example.around)
     return loss, n_pairs
 
 
-def train_cbow(all_examples, subwords, input_vectors, context_vectors, learning_rate_at, *, exact_gradient):
-    """Gradient descent, in place, on the mean over all rows of the window."""
+def train_cbow_of_bags(all_examples, subwords, input_vectors, context_vectors, learning_rate_at, *, exact_gradient):
+    """Gradient descent, in place, on the mean over all rows of the window, each fetched anew for each window."""
     loss, n_pairs = 0.0, 0
     for example in all_examples:
         rate = learning_rate_at(example.position)
         rows = [row for c in example.around for row in word_rows(subwords, c)]
         outputs = [(example.center, 1, 1), *((k, 0, 1) for k in example.negatives if k != example.center)]
-        example_loss, change = _learn(np.mean(input_vectors[rows], axis=0), context_vectors, outputs, rate)
+        example_loss, change = _learn(np.mean(input_vectors[rows], axis=0), context_vectors, outputs, rate, 0, 0)
         for row in rows:
             input_vectors[row] += rate * change / (len(rows) if exact_gradient else 1)
         loss += example_loss
         n_pairs += 1
+    return loss, n_pairs
+
+
+def train_cbow(
+    all_examples,
+    subwords,
+    input_vectors,
+    context_vectors,
+    learning_rate_at,
+    *,
+    exact_gradient,
+    window,
+    l2=0.0,
+    clip=0.0,
+):
+    """The same, but a word's rows get their changes when the word is left behind, 2 * window + 1 kept words later.
+
+    Until then the change that each row is to get is kept beside, and is part of the word's sum.
+    """
+    loss, n_pairs = 0.0, 0
+    near = {}  # place: number of the kept word, word id
+    fetched, pending, decay = {}, {}, {}  # by word id: sum of rows, change of each row, share of each row to take
+
+    def leave(place):
+        _, word_id = near.pop(place)
+        if word_id not in [other for _, other in near.values()]:
+            for row in word_rows(subwords, word_id):
+                input_vectors[row] += pending[word_id] - decay[word_id] * input_vectors[row]
+
+    def current_sum(word_id):
+        rows = word_rows(subwords, word_id)
+        return fetched[word_id] + pending[word_id] * sum(rows.count(row) for row in rows)
+
+    for example in all_examples:
+        rate = learning_rate_at(example.position)
+        for number, word_id in zip(example.around_numbers, example.around, strict=True):
+            place = (number + window) % (2 * window + 1)
+            if place in near and near[place][0] != number:
+                leave(place)
+            if place not in near:
+                if word_id not in [other for _, other in near.values()]:
+                    fetched[word_id] = input_vectors[word_rows(subwords, word_id)].sum(axis=0)
+                    pending[word_id], decay[word_id] = np.zeros_like(fetched[word_id]), 0.0
+                near[place] = number, word_id
+        n_rows = sum(len(word_rows(subwords, word_id)) for word_id in example.around)
+        h = sum(current_sum(word_id) for word_id in example.around) / n_rows
+        outputs = [(example.center, 1, 1), *((k, 0, 1) for k in example.negatives if k != example.center)]
+        example_loss, change = _learn(h, context_vectors, outputs, rate, l2, clip)
+        for word_id in example.around:
+            pending[word_id] = pending[word_id] + rate * clipped(change / (n_rows if exact_gradient else 1), clip)
+            decay[word_id] += rate * l2
+        loss += example_loss
+        n_pairs += 1
+    for place in sorted(near):
+        leave(place)
     return loss, n_pairs

@@ -5,18 +5,20 @@ import hashlib
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-import vecmill.words.subword_trainer as subword_trainer
+import vecmill.words.subword_run as subword_run
 from reference.subwords import fnv1a_signed, ngrams
 from reference.words_corpora import encoded, stage_io, vocabulary_of
 from vecmill.config.base import Config
 from vecmill.errors import ConfigError, TrainingDiverged, VocabularyError
 from vecmill.vectors.subword_vectors import SubwordVectors
 from vecmill.vectors.word_vectors import WordVectors
+from vecmill.words.run import CHUNK_TOKENS
 from vecmill.words.subword_config import SubwordCbowConfig, SubwordSkipgramConfig
+from vecmill.words.subword_run import subword_rows
 from vecmill.words.subword_train import train_subwords
-from vecmill.words.subword_trainer import CHUNK_TOKENS, subword_rows, train_subword_vectors
+from vecmill.words.subword_trainer import train_subword_vectors
 
 SETTINGS = {
     **{"dim": 20, "window": 2, "sample": 0, "epochs": 4, "mode": "deterministic"},
@@ -162,7 +164,7 @@ def test_divergence_in_the_last_step_is_found(monkeypatch):
         arguments[6][1, 1] = np.inf  # context_vectors
         return 1.0, 1
 
-    monkeypatch.setattr(subword_trainer, "train_subword_skipgram", spoil)
+    monkeypatch.setattr(subword_run, "train_subword_skipgram", spoil)
     with pytest.raises(TrainingDiverged, match=r"context_vectors has NaN .* first in row 1.*below 0\.05"):
         train_subword_vectors(
             *(np.array([0, 1], np.int32), np.array([0, 2]), ["a", "b"], np.array([1, 1])),
@@ -171,17 +173,53 @@ def test_divergence_in_the_last_step_is_found(monkeypatch):
         )
 
 
+@BOTH
+def test_heldout_loss_is_measured_and_stops_training(tmp_path, config):
+    change = {"heldout_share": 0.1, "patience": 2, "epochs": 30, "learning_rate": 0.2, "min_delta": 0.02}
+    io = stage_io(tmp_path, planted_morphology(n_sentences=800))
+    report = train_subwords(config.model_copy(update=change), io)
+    losses = pq.read_table(io.output / "losses.parquet").column("heldout_loss").to_pylist()
+    assert report.metrics["stopped_early"] and 3 <= len(losses) < 30
+    assert 40 < report.metrics["n_heldout_sentences"] < 120
+    assert report.metrics["best_heldout_loss"] == min(losses) < losses[0]
+    best = [min(losses[: i + 1]) for i in range(len(losses))]
+    assert best[-3] - best[-1] <= 2 * 0.02
+
+
+@BOTH
+def test_heldout_loss_is_that_of_training_and_changes_nothing(config):
+    """Measured on all sentences, it is the training loss at a learning rate that moves nothing."""
+    sentences = planted_morphology(n_sentences=300)
+    vocabulary = vocabulary_of(sentences)
+    corpus = (*encoded(sentences, vocabulary), vocabulary.words, vocabulary.counts)
+    still = {"learning_rate": 1e-30, "min_learning_rate": 0, "epochs": 1, "heldout_share": 0.4}
+    first = train_subword_vectors(*corpus, config.model_copy(update=still | {"epochs": 1}), seed=3)
+    again = train_subword_vectors(*corpus, config.model_copy(update=still | {"epochs": 2}), seed=3)
+    assert first.epochs[0].heldout_loss == again.epochs[1].heldout_loss
+    # all scores are still 0, so only the number of negatives that count differs
+    assert first.epochs[0].heldout_loss == pytest.approx(first.epochs[0].loss, rel=0.02)
+    np.testing.assert_array_equal(first.vectors.bucket_rows, again.vectors.bucket_rows)
+
+
+@pytest.mark.parametrize("change", [{"l2": 5.0}, {"gradient_clip": 1e-3}])
+@BOTH
+def test_decay_and_clipping_keep_rows_short(tmp_path, config, change):
+    lengths = []
+    for i, settings in enumerate([{}, change]):
+        io = stage_io(tmp_path / str(i), planted_morphology(n_sentences=500))
+        train_subwords(config.model_copy(update=settings), io)
+        lengths.append(np.linalg.norm(SubwordVectors.load(io.output / "subwords").bucket_rows, axis=1).mean())
+    assert lengths[1] < 0.8 * lengths[0]
+
+
 # --- configuration ----------------------------------------------------------------------------------------------------
 
 
-def test_settings_that_training_does_not_follow_are_refused():
-    class Wider(SubwordSkipgramConfig):
-        elsewhere: int = Field(0, description="a setting of another trainer")
-
-    config = Wider(kind="subword_skipgram", elsewhere=3)
-    with pytest.raises(ConfigError, match=r"train\.elsewhere is 3, .* cannot do\. Expected: 0.* leave out train\.else"):
-        subword_trainer.refuse_other_settings(config)
-    subword_trainer.refuse_other_settings(config.model_copy(update={"elsewhere": 0}))
+def test_settings_that_training_does_not_follow_are_refused(tmp_path):
+    config = SKIPGRAM.model_copy(update={"shard_tokens": 4_096})
+    message = r"train\.shard_tokens is 4096, .* cannot do\. Expected: 2048.* leave out train\.shard_tokens"
+    with pytest.raises(ConfigError, match=message):
+        train_subwords(config, stage_io(tmp_path, planted_morphology(n_sentences=9)))
 
 
 def test_every_field_is_described_and_lengths_must_rise():

@@ -47,6 +47,8 @@ def test_every_field_is_described():
         ({"dim": 0}, "train.dim"),
         ({"kind": "cbow", "learning_rate": 0.01, "min_learning_rate": 0.1}, "min_learning_rate 0.1 is above"),
         ({"learning_rate": float("nan")}, "train.learning_rate"),
+        ({"learning_rate": 4.0, "l2": 0.5}, "lower l2, for example to 1e-4"),
+        ({"gradient_clip": -1}, "train.gradient_clip"),
         ({"schedule": {"kind": "sine"}}, "sine"),
         ({"schedule": {"kind": "cosine", "n_steps": 3}}, "unknown key 'train.schedule.n_steps'"),
         ({"schedule": {"kind": "exponential"}, "min_learning_rate": 0}, "never reaches min_learning_rate 0"),

@@ -13,11 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from vecmill.kernels.jit import kernel
-from vecmill.kernels.negative_sampling import PlainWorkspace, Workspace, gather_outputs, learn_input, scatter_outputs
+from vecmill.kernels.negative_sampling import (
+    PlainWorkspace,
+    Workspace,
+    change_row,
+    gather_outputs,
+    learn_input,
+    scatter_outputs,
+)
 from vecmill.kernels.sampling import GAMMA, Sampler, draw_below, gather_kept, mix64
 from vecmill.kernels.sigmoid import SigmoidTable
 from vecmill.kernels.vector_code import LANES
-from vecmill.kernels.vector_steps import cbow_window
+from vecmill.kernels.vector_steps import cbow_changes, cbow_scores
+from vecmill.kernels.vector_windows import MOST_IN_REGISTERS
 from vecmill.kernels.windows import AHEAD, REMEMBERED, VectorWorkspace, gather_inputs, gather_windows, look_ahead
 
 
@@ -40,6 +48,8 @@ def train_cbow(
     keep_key: np.uint64,
     draw_key: np.uint64,
     exact_gradient: bool,
+    l2: float = 0.0,
+    gradient_clip: float = 0.0,
 ) -> tuple[float, int]:
     """Train on the centre words at positions [first, last).
 
@@ -58,7 +68,7 @@ def train_cbow(
     Threads share ``center_vectors`` and ``context_vectors`` without locks, as in ``train_skipgram``.
     """
     if isinstance(work, VectorWorkspace):
-        return _vector_cbow(1 + n_negatives)(
+        return _vector_cbow(1 + n_negatives, center_vectors.shape[1] // LANES, l2, gradient_clip)(
             token_ids,
             sentence_offsets,
             sentence,
@@ -95,12 +105,16 @@ def train_cbow(
         keep_key,
         draw_key,
         exact_gradient,
+        l2,
+        gradient_clip,
     )
 
 
 @functools.cache
-def _vector_cbow(n_outputs: int) -> Callable[..., tuple[float, int]]:
-    """The vector kernel for a number of output rows."""
+def _vector_cbow(n_outputs: int, n_vectors: int, l2: float, gradient_clip: float) -> Callable[..., tuple[float, int]]:
+    """The vector kernel for a number of output rows, a length of rows (over 16), a weight decay and a gradient clip."""
+    decays, clips = int(l2 > 0), int(gradient_clip > 0)
+    differ = n_outputs <= MOST_IN_REGISTERS or decays > 0 or clips > 0
 
     @kernel
     def train(
@@ -122,9 +136,8 @@ def _vector_cbow(n_outputs: int) -> Callable[..., tuple[float, int]]:
         exact_gradient: bool,
     ) -> tuple[float, int]:
         slope = (last_learning_rate - first_learning_rate) / max(last - first, 1)
-        draws = np.uint64(n_outputs)
-        n_vectors = center_vectors.shape[1] // LANES
-        inputs = work.input_rows.ctypes.data
+        inputs, steps = work.input_rows.ctypes.data, work.steps.ctypes.data
+        mean = work.mean.ctypes.data
         end = gather_windows(
             token_ids,
             sentence_offsets,
@@ -133,7 +146,7 @@ def _vector_cbow(n_outputs: int) -> Callable[..., tuple[float, int]]:
             last,
             window,
             dynamic_window,
-            draws,
+            np.uint64(n_outputs),
             keep_key,
             draw_key,
             sampler,
@@ -141,33 +154,61 @@ def _vector_cbow(n_outputs: int) -> Callable[..., tuple[float, int]]:
         )
         loss = 0.0
         n_pairs = 0
-        for ahead in range(window, end + AHEAD):
-            if ahead < end:
-                counter = draw_key + np.uint64(work.kept_positions[ahead]) * draws * GAMMA
-                look_ahead(ahead, end, n_outputs, window, counter, center_vectors, context_vectors, sampler, work)
-            i = ahead - AHEAD
-            if i < window:
-                continue
-            n_inputs = gather_inputs(i, center_vectors, work)
-            if n_inputs > 0:
-                rate = np.float32(last_learning_rate - slope * (last - work.kept_positions[i]))
-                place = i % REMEMBERED
-                outputs = work.output_rows.ctypes.data + place * work.output_rows.strides[0]
-                weights = work.weights.ctypes.data + place * work.weights.strides[0]
-                share = np.float32(1) / np.float32(n_inputs)
-                loss += cbow_window(
+        for i in range(window, min(window + AHEAD, end)):
+            look_ahead(
+                i,
+                end,
+                n_outputs,
+                n_vectors,
+                differ,
+                window,
+                draw_key,
+                center_vectors,
+                context_vectors,
+                sampler,
+                work,
+            )
+        for i in range(window, end):
+            n_inputs = gather_inputs(i, n_vectors, center_vectors, work)
+            rate = np.float32(last_learning_rate - slope * (last - work.kept_positions[i]))
+            place = i % REMEMBERED
+            outputs = work.output_rows.ctypes.data + place * work.output_rows.strides[0]
+            weights = work.weights.ctypes.data + place * work.weights.strides[0]
+            share = np.float32(1) / np.float32(max(n_inputs, 1))
+            window_loss = cbow_scores(
+                n_outputs, n_vectors, inputs, n_inputs, outputs, weights, steps, rate, mean, share
+            )
+            if i + AHEAD < end:
+                # between scores and changes, so that the processor has something to do while sigmoids are worked out
+                look_ahead(
+                    i + AHEAD,
+                    end,
                     n_outputs,
+                    n_vectors,
+                    differ,
+                    window,
+                    draw_key,
+                    center_vectors,
+                    context_vectors,
+                    sampler,
+                    work,
+                )
+            if n_inputs > 0:
+                cbow_changes(
+                    n_outputs,
+                    n_vectors,
+                    decays,
+                    clips,
                     inputs,
                     n_inputs,
                     outputs,
-                    weights,
-                    work.steps.ctypes.data,
-                    n_vectors,
-                    rate,
-                    work.mean.ctypes.data,
-                    share,
+                    steps,
+                    mean,
                     share if exact_gradient else np.float32(1),
+                    np.float32(1 - rate * l2),
+                    np.float32(rate * gradient_clip),
                 )
+                loss += window_loss
                 n_pairs += 1
         return loss, n_pairs
 
@@ -194,6 +235,8 @@ def _plain_cbow(
     keep_key: np.uint64,
     draw_key: np.uint64,
     exact_gradient: bool,
+    l2: float,
+    gradient_clip: float,
 ) -> tuple[float, int]:
     dim = center_vectors.shape[1]
     slope = (last_learning_rate - first_learning_rate) / max(last - first, 1)
@@ -215,6 +258,8 @@ def _plain_cbow(
                 if right - left < 2:
                     continue
                 rate = center_vectors.dtype.type(last_learning_rate - slope * (last - position))
+                keep = float(1 - rate * l2)
+                limit = float(rate * gradient_clip) if gradient_clip > 0 else -1.0
                 n_outputs = gather_outputs(context_vectors, work.kept_ids[i], n_negatives, counter, sampler, work)
                 share = center_vectors.dtype.type(1 / (right - left - 1))
                 for d in range(dim):
@@ -232,10 +277,8 @@ def _plain_cbow(
                         work.input_change[d] *= share
                 for j in range(left, right):
                     if j != i:
-                        word_id = work.kept_ids[j]
-                        for d in range(dim):
-                            center_vectors[word_id, d] += work.input_change[d]
-                scatter_outputs(context_vectors, n_outputs, work)
+                        change_row(center_vectors[work.kept_ids[j]], work.input_change, keep, limit)
+                scatter_outputs(context_vectors, n_outputs, work, keep, limit)
                 n_pairs += 1
         first = stop
         sentence += 1

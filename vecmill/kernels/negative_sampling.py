@@ -13,6 +13,7 @@ As there, a negative that is the centre word itself is left out, not drawn again
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,6 @@ from vecmill.kernels.jit import COMPILES, kernel
 from vecmill.kernels.sampling import GAMMA, Sampler, draw_negative, mix64
 from vecmill.kernels.sigmoid import SigmoidTable, sigmoid_and_loss
 from vecmill.kernels.vector_code import LANES
-from vecmill.kernels.vector_steps import MAX_OUTPUTS
 from vecmill.kernels.windows import VectorWorkspace, make_vector_workspace
 
 
@@ -61,15 +61,15 @@ def make_workspace(
 ) -> Workspace:
     """Allocate the memory of one thread.
 
-    float32 rows of a multiple of 16 numbers, with fewer than ``vector_steps.MAX_OUTPUTS`` negatives, are trained by the
-    vector kernels; anything else, float64 above all, by the plain ones.
+    float32 rows of a multiple of 16 numbers are trained by the vector kernels; anything else, float64 above all, by the
+    plain ones.
 
     Parameters
     ----------
     chunk_tokens : at least the positions of any kernel call
     window, n_negatives, row_length, dtype : what the kernel calls will be given
     """
-    if COMPILES and np.dtype(dtype) == np.float32 and row_length % LANES == 0 and n_negatives < MAX_OUTPUTS:
+    if COMPILES and np.dtype(dtype) == np.float32 and row_length % LANES == 0:
         return make_vector_workspace(
             chunk_tokens=chunk_tokens, window=window, n_negatives=n_negatives, row_length=row_length
         )
@@ -175,9 +175,33 @@ def change_outputs(x: npt.NDArray[np.floating], n_outputs: int, work: PlainWorks
 
 
 @kernel
-def scatter_outputs(context_vectors: npt.NDArray[np.floating], n_outputs: int, work: PlainWorkspace) -> None:
-    """Add the changes to the rows they belong to."""
+def change_row(row: npt.NDArray[np.floating], change: npt.NDArray[np.floating], keep: float, limit: float) -> None:
+    """``row = keep * row + change``, the change scaled down to the Euclidean norm ``limit``, if that is >= 0."""
+    factor = row.dtype.type(1)
+    if limit >= 0:
+        squares = 0.0
+        for d in range(row.shape[0]):
+            squares += np.float64(change[d]) * np.float64(change[d])
+        if squares > limit * limit:
+            factor = row.dtype.type(limit / math.sqrt(squares))
+    for d in range(row.shape[0]):
+        row[d] = row.dtype.type(keep) * row[d] + factor * change[d]
+
+
+@kernel
+def scatter_outputs(
+    context_vectors: npt.NDArray[np.floating], n_outputs: int, work: PlainWorkspace, keep: float, limit: float
+) -> None:
+    """Add the changes to the rows they belong to, see :func:`change_row`."""
+    output_ids, changes = work.output_ids, work.changes
+    if keep != 1 or limit >= 0:  # else a word drawn twice may be changed twice
+        for o in range(1, n_outputs):
+            for p in range(o):
+                if output_ids[p] == output_ids[o]:
+                    for d in range(context_vectors.shape[1]):
+                        changes[p, d] += changes[o, d]
+                    output_ids[o] = -1
+                    break
     for o in range(n_outputs):
-        word_id = work.output_ids[o]
-        for d in range(context_vectors.shape[1]):
-            context_vectors[word_id, d] += work.changes[o, d]
+        if output_ids[o] >= 0:
+            change_row(context_vectors[output_ids[o]], changes[o], keep, limit)

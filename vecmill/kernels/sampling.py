@@ -62,9 +62,8 @@ def draw_below(bits: np.uint64, n: int) -> int:
 def draw_negative(bits: np.uint64, sampler: Sampler) -> int:
     """A word id by the alias method: the high half of ``bits`` picks a column, the low half a side of it."""
     column = draw_below(bits, sampler.aliases.shape[0])
-    if np.uint32(bits & _LOW_32) <= sampler.alias_thresholds[column]:
-        return column
-    return np.int64(sampler.aliases[column])  # type: ignore[return-value]
+    alias = np.int64(sampler.aliases[column])  # read in any case: that saves a branch which nothing could foresee
+    return column if np.uint32(bits & _LOW_32) <= sampler.alias_thresholds[column] else alias  # type: ignore[return-value]
 
 
 @kernel

@@ -20,6 +20,7 @@ from vecmill.kernels.negative_sampling import (
     PlainWorkspace,
     Workspace,
     change_outputs,
+    change_row,
     gather_outputs,
     scatter_outputs,
     score_input,
@@ -27,7 +28,8 @@ from vecmill.kernels.negative_sampling import (
 from vecmill.kernels.sampling import GAMMA, Sampler, draw_below, gather_kept, mix64
 from vecmill.kernels.sigmoid import SigmoidTable
 from vecmill.kernels.vector_code import LANES
-from vecmill.kernels.vector_steps import skipgram_window
+from vecmill.kernels.vector_steps import skipgram_changes, skipgram_scores
+from vecmill.kernels.vector_windows import MOST_IN_REGISTERS
 from vecmill.kernels.windows import AHEAD, REMEMBERED, VectorWorkspace, gather_inputs, gather_windows, look_ahead
 
 
@@ -49,6 +51,8 @@ def train_skipgram(
     last_learning_rate: float,
     keep_key: np.uint64,
     draw_key: np.uint64,
+    l2: float = 0.0,
+    gradient_clip: float = 0.0,
 ) -> tuple[float, int]:
     """Train on the centre words at positions [first, last).
 
@@ -67,6 +71,9 @@ def train_skipgram(
     n_negatives : negatives of each centre word
     first_learning_rate, last_learning_rate : at position ``first`` and ``last``, straight line between
     keep_key, draw_key : uint64, streams for sub-sampling and for windows and negatives
+    l2 : a row that is changed also loses learning rate * l2 * the row as the change found it; 0: none
+    gradient_clip : the gradient of one row, summed over one window for u and for each c by itself for v, is scaled down
+        to this Euclidean norm where it is longer; 0: never. Both are compiled in only where they are asked for
 
     Returns
     -------
@@ -77,7 +84,7 @@ def train_skipgram(
     meet, and the training converges all the same (Recht et al. 2011, Hogwild). A single thread is deterministic.
     """
     if isinstance(work, VectorWorkspace):
-        return _vector_skipgram(1 + n_negatives)(
+        return _vector_skipgram(1 + n_negatives, center_vectors.shape[1] // LANES, l2, gradient_clip)(
             token_ids,
             sentence_offsets,
             sentence,
@@ -112,12 +119,18 @@ def train_skipgram(
         last_learning_rate,
         keep_key,
         draw_key,
+        l2,
+        gradient_clip,
     )
 
 
 @functools.cache
-def _vector_skipgram(n_outputs: int) -> Callable[..., tuple[float, int]]:
-    """The vector kernel for a number of output rows."""
+def _vector_skipgram(
+    n_outputs: int, n_vectors: int, l2: float, gradient_clip: float
+) -> Callable[..., tuple[float, int]]:
+    """The vector kernel for a number of output rows, a length of rows (over 16), a weight decay and a gradient clip."""
+    decays, clips = int(l2 > 0), int(gradient_clip > 0)
+    differ = n_outputs <= MOST_IN_REGISTERS or decays > 0 or clips > 0
 
     @kernel
     def train(
@@ -138,9 +151,7 @@ def _vector_skipgram(n_outputs: int) -> Callable[..., tuple[float, int]]:
         draw_key: np.uint64,
     ) -> tuple[float, int]:
         slope = (last_learning_rate - first_learning_rate) / max(last - first, 1)
-        draws = np.uint64(n_outputs)
-        n_vectors = center_vectors.shape[1] // LANES
-        inputs = work.input_rows.ctypes.data
+        inputs, steps = work.input_rows.ctypes.data, work.steps.ctypes.data
         end = gather_windows(
             token_ids,
             sentence_offsets,
@@ -149,7 +160,7 @@ def _vector_skipgram(n_outputs: int) -> Callable[..., tuple[float, int]]:
             last,
             window,
             dynamic_window,
-            draws,
+            np.uint64(n_outputs),
             keep_key,
             draw_key,
             sampler,
@@ -157,21 +168,55 @@ def _vector_skipgram(n_outputs: int) -> Callable[..., tuple[float, int]]:
         )
         loss = 0.0
         n_pairs = 0
-        for ahead in range(window, end + AHEAD):
-            if ahead < end:
-                counter = draw_key + np.uint64(work.kept_positions[ahead]) * draws * GAMMA
-                look_ahead(ahead, end, n_outputs, window, counter, center_vectors, context_vectors, sampler, work)
-            i = ahead - AHEAD
-            if i < window:
-                continue
-            n_inputs = gather_inputs(i, center_vectors, work)
+        for i in range(window, min(window + AHEAD, end)):
+            look_ahead(
+                i,
+                end,
+                n_outputs,
+                n_vectors,
+                differ,
+                window,
+                draw_key,
+                center_vectors,
+                context_vectors,
+                sampler,
+                work,
+            )
+        for i in range(window, end):
+            n_inputs = gather_inputs(i, n_vectors, center_vectors, work)
+            rate = np.float32(last_learning_rate - slope * (last - work.kept_positions[i]))
+            place = i % REMEMBERED
+            outputs = work.output_rows.ctypes.data + place * work.output_rows.strides[0]
+            weights = work.weights.ctypes.data + place * work.weights.strides[0]
+            loss += skipgram_scores(n_outputs, n_vectors, inputs, n_inputs, outputs, weights, steps, rate)
+            if i + AHEAD < end:
+                # between scores and changes, so that the processor has something to do while sigmoids are worked out
+                look_ahead(
+                    i + AHEAD,
+                    end,
+                    n_outputs,
+                    n_vectors,
+                    differ,
+                    window,
+                    draw_key,
+                    center_vectors,
+                    context_vectors,
+                    sampler,
+                    work,
+                )
             if n_inputs > 0:
-                rate = np.float32(last_learning_rate - slope * (last - work.kept_positions[i]))
-                place = i % REMEMBERED
-                outputs = work.output_rows.ctypes.data + place * work.output_rows.strides[0]
-                weights = work.weights.ctypes.data + place * work.weights.strides[0]
-                loss += skipgram_window(
-                    n_outputs, inputs, n_inputs, outputs, weights, work.steps.ctypes.data, n_vectors, rate
+                skipgram_changes(
+                    n_outputs,
+                    n_vectors,
+                    decays,
+                    clips,
+                    inputs,
+                    n_inputs,
+                    outputs,
+                    steps,
+                    work.changes.ctypes.data,
+                    np.float32(1 - rate * l2),
+                    np.float32(rate * gradient_clip),
                 )
                 n_pairs += n_inputs
         return loss, n_pairs
@@ -198,8 +243,9 @@ def _plain_skipgram(
     last_learning_rate: float,
     keep_key: np.uint64,
     draw_key: np.uint64,
+    l2: float,
+    gradient_clip: float,
 ) -> tuple[float, int]:
-    dim = center_vectors.shape[1]
     slope = (last_learning_rate - first_learning_rate) / max(last - first, 1)
     draws = np.uint64(1 + n_negatives)
     loss = 0.0
@@ -219,6 +265,8 @@ def _plain_skipgram(
                 if right - left < 2:
                     continue
                 rate = center_vectors.dtype.type(last_learning_rate - slope * (last - position))
+                keep = float(1 - rate * l2)
+                limit = float(rate * gradient_clip) if gradient_clip > 0 else -1.0
                 n_outputs = gather_outputs(context_vectors, work.kept_ids[i], n_negatives, counter, sampler, work)
                 for c in range(right - left - 1):
                     j = left + c + (left + c >= i)
@@ -231,9 +279,8 @@ def _plain_skipgram(
                     for o in range(n_outputs):
                         work.steps[o] = work.window_steps[c, o]
                     change_outputs(x, n_outputs, work)
-                    for d in range(dim):
-                        x[d] += work.input_change[d]
-                scatter_outputs(context_vectors, n_outputs, work)
+                    change_row(x, work.input_change, keep, limit)
+                scatter_outputs(context_vectors, n_outputs, work, keep, limit)
                 n_pairs += right - left - 1
         first = stop
         sentence += 1

@@ -127,6 +127,14 @@ class VectorCode:
         halves = [self.builder.shuffle_vector(a, b, ir.Constant(INT_VECTOR, lanes)) for lanes in (low, high)]
         return self.builder.fadd(*halves)
 
+    def first_lane(self, vector: Any) -> Any:
+        return self.builder.extract_element(vector, INT32(0))
+
+    def square_root(self, vector: Any) -> Any:
+        function_type = ir.FunctionType(VECTOR, [VECTOR])
+        function = cgutils.get_or_insert_function(self.builder.module, function_type, "llvm.sqrt.v16f32")
+        return self.builder.call(function, [vector])
+
     def sum_float64(self, vector: Any) -> Any:
         """The sum of all lanes, added in float64."""
         wide = self.builder.fpext(vector, ir.VectorType(DOUBLE, LANES))
@@ -161,7 +169,7 @@ class VectorCode:
         With e = exp(-|z|): sigmoid(-z) = e / (1 + e) or 1 / (1 + e), -log sigmoid(z) = log1p(e) + max(-z, 0).
         """
         builder = self.builder
-        size = self._absolute(score)
+        size = self.absolute(score)
         e = self._exp_of_minus(size)
         is_right = builder.fcmp_ordered(">=", score, self.constant(0.0))
         wrong = builder.fdiv(builder.select(is_right, e, self.constant(1.0)), builder.fadd(e, self.constant(1.0)))
@@ -169,7 +177,7 @@ class VectorCode:
         beyond = builder.fmul(builder.fsub(size, score), self.constant(0.5))
         return wrong, self.multiply_add(e, self.polynomial(e, _LOG1P), beyond)
 
-    def _absolute(self, x: Any) -> Any:
+    def absolute(self, x: Any) -> Any:
         bits = self.builder.and_(self.builder.bitcast(x, INT_VECTOR), ir.Constant(INT_VECTOR, [0x7FFFFFFF] * LANES))
         return self.builder.bitcast(bits, VECTOR)
 

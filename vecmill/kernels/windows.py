@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from vecmill.kernels.jit import inlined_kernel, kernel
 from vecmill.kernels.sampling import GAMMA, Sampler, draw_below, draw_negative, gather_kept, mix64
-from vecmill.kernels.vector_steps import prefetch_row, scores_at_once, steps_length, weights_length
+from vecmill.kernels.vector_code import LANES
+from vecmill.kernels.vector_steps import prefetch_row
+from vecmill.kernels.vector_windows import MOST_IN_REGISTERS, padded_outputs, steps_length, weights_length
 
 # Windows between asking for rows and using them, about a microsecond; a power of two more than that are remembered.
 AHEAD = 3
@@ -27,12 +29,13 @@ class VectorWorkspace(NamedTuple):
     ----------
     kept_ids, kept_positions : int32 and int64[chunk tokens + 2 * window], see ``gather_windows``
     lefts, rights : int32 of the same length, bounds of each centre word's window in kept_ids
-    output_rows : int64[REMEMBERED, n_outputs], addresses of a centre word's row and its negatives'
+    output_rows : int64[REMEMBERED, padded outputs], addresses of a centre word's row, its negatives', spare rows
     weights : float32[REMEMBERED, weights length], how often each of them counts
     input_rows : int64[2 * window + 1], addresses of the window's rows
-    steps : float32[steps length], see ``vector_steps``
+    steps : float32[steps length], see ``vector_windows``
     spare_row : float32[row length], zeros: stands for an output that does not count
     mean : float32[row length], CBOW's input
+    changes : float32[padded outputs + 1, row length], what a window adds to rows, where they do not fit the registers
     """
 
     kept_ids: npt.NDArray[np.int32]
@@ -45,22 +48,25 @@ class VectorWorkspace(NamedTuple):
     steps: npt.NDArray[np.float32]
     spare_row: npt.NDArray[np.float32]
     mean: npt.NDArray[np.float32]
+    changes: npt.NDArray[np.float32]
 
 
 def make_vector_workspace(*, chunk_tokens: int, window: int, n_negatives: int, row_length: int) -> VectorWorkspace:
     """Allocate the memory of one thread; the numbers are those that its kernel calls will be given."""
     n_kept, n_outputs = chunk_tokens + 2 * window, 1 + n_negatives
+    spare_row = np.zeros(row_length, np.float32)
     return VectorWorkspace(
         kept_ids=np.empty(n_kept, np.int32),
         kept_positions=np.empty(n_kept, np.int64),
         lefts=np.empty(n_kept, np.int32),
         rights=np.empty(n_kept, np.int32),
-        output_rows=np.empty((REMEMBERED, n_outputs), np.int64),
-        weights=np.empty((REMEMBERED, weights_length(n_outputs)), np.float32),
+        output_rows=np.full((REMEMBERED, padded_outputs(n_outputs)), spare_row.ctypes.data, np.int64),
+        weights=np.zeros((REMEMBERED, weights_length(n_outputs)), np.float32),
         input_rows=np.empty(2 * window + 1, np.int64),
-        steps=np.empty(steps_length(2 * window + scores_at_once(n_outputs), n_outputs), np.float32),
-        spare_row=np.zeros(row_length, np.float32),
+        steps=np.empty(steps_length(2 * window, n_outputs), np.float32),
+        spare_row=spare_row,
         mean=np.empty(row_length, np.float32),
+        changes=np.empty((padded_outputs(n_outputs) + 1, row_length), np.float32),
     )
 
 
@@ -119,8 +125,10 @@ def look_ahead(
     i: int,
     end: int,
     n_outputs: int,
+    n_vectors: int,
+    differ: bool,
     window: int,
-    counter: np.uint64,
+    draw_key: np.uint64,
     center_vectors: npt.NDArray[np.float32],
     context_vectors: npt.NDArray[np.float32],
     sampler: Sampler,
@@ -128,14 +136,15 @@ def look_ahead(
 ) -> None:
     """Draw centre word i's negatives, ask for the rows that its window is the first to need, note what to learn from.
 
-    No row stands twice among the outputs, since changes are written over rows: a word drawn again adds one to the
-    weight of its first draw, and the spare row with weight 0 takes its place; so it does for the centre word itself.
+    A negative that is the centre word gives way to the spare row with weight 0. Where output rows have to ``differ``,
+    since changes are written over them, so does a word drawn again, which adds one to the weight of its first draw.
     """
-    place = i % REMEMBERED
-    n_vectors = row_bytes_of(center_vectors) // 64
+    place = i % REMEMBERED  # indexed in full below: array slices count references
+    counter = draw_key + np.uint64(work.kept_positions[i]) * np.uint64(n_outputs) * GAMMA
+    row_bytes = n_vectors * LANES * 4
     newest = work.kept_ids[min(i + window, end - 1)]
-    prefetch_row(center_vectors.ctypes.data + newest * row_bytes_of(center_vectors), n_vectors)
-    start, row_bytes = context_vectors.ctypes.data, row_bytes_of(context_vectors)
+    prefetch_row(center_vectors.ctypes.data + newest * row_bytes, n_vectors)
+    start = context_vectors.ctypes.data
     center_row = start + work.kept_ids[i] * row_bytes
     prefetch_row(center_row, n_vectors)
     work.output_rows[place, 0] = center_row
@@ -145,38 +154,36 @@ def look_ahead(
         row = start + draw_negative(mix64(counter), sampler) * row_bytes
         prefetch_row(row, n_vectors)
         work.output_rows[place, o] = row
-        for p in range(o):
-            repeated |= work.output_rows[place, p] == row
-    for lane in range(work.weights.shape[1]):
+        if n_outputs <= MOST_IN_REGISTERS:
+            for p in range(o):
+                repeated |= work.output_rows[place, p] == row
+        else:
+            repeated |= row == center_row
+    for lane in range(n_outputs if n_outputs > MOST_IN_REGISTERS else -(-n_outputs // LANES) * LANES):
         work.weights[place, lane] = 1
-    if repeated:
-        _merge_repeated(place, n_outputs, work)
+    if repeated or (differ and n_outputs > MOST_IN_REGISTERS):
+        _merge_repeated(place, n_outputs, differ, work)
 
 
 @kernel
-def _merge_repeated(place: int, n_outputs: int, work: VectorWorkspace) -> None:
+def _merge_repeated(place: int, n_outputs: int, differ: bool, work: VectorWorkspace) -> None:
     rows, weights = work.output_rows[place], work.weights[place]
     for o in range(1, n_outputs):
-        for p in range(o):
+        for p in range(o if differ else 1):
             if rows[p] == rows[o]:
                 rows[o] = work.spare_row.ctypes.data
                 weights[o] = 0
                 weights[p] += p != 0
                 break
-    for lane in range(n_outputs, weights.shape[0]):
-        weights[lane] = weights[lane % n_outputs]
-
-
-@kernel
-def row_bytes_of(matrix: npt.NDArray[np.float32]) -> int:
-    """From one row to the next; rows are contiguous."""
-    return matrix.shape[1] * 4  # type: ignore[no-any-return]
+    if n_outputs <= MOST_IN_REGISTERS:
+        for lane in range(n_outputs, weights.shape[0]):
+            weights[lane] = weights[lane % n_outputs]
 
 
 @inlined_kernel
-def gather_inputs(i: int, center_vectors: npt.NDArray[np.float32], work: VectorWorkspace) -> int:
+def gather_inputs(i: int, n_vectors: int, center_vectors: npt.NDArray[np.float32], work: VectorWorkspace) -> int:
     """Write the addresses of the rows around centre word i, and a spare one after them; returns their number."""
-    start, row_bytes = center_vectors.ctypes.data, row_bytes_of(center_vectors)
+    start, row_bytes = center_vectors.ctypes.data, n_vectors * LANES * 4
     n = 0
     for j in range(work.lefts[i], work.rights[i]):
         work.input_rows[n] = start + work.kept_ids[j] * row_bytes

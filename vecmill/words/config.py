@@ -134,6 +134,21 @@ class NegativeSamplingConfig(Config):
         LinearSchedule(),
         description="how the learning rate falls over the tokens of all epochs (word2vec.c, gensim: a straight line)",
     )
+    l2: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="weight decay: a row that is changed also loses learning_rate * this times itself; 0: none "
+        "(word2vec.c: none)",
+    )
+    gradient_clip: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="largest Euclidean norm of the gradient of one row from one window, before the learning rate; a "
+        "longer one is scaled down to it; 0: none (word2vec.c: none)",
+    )
     epochs: int = Field(5, ge=1, le=10_000, description="passes over the corpus (word2vec.c: 5)")
     mode: Literal["hogwild", "deterministic"] = Field(
         "hogwild",
@@ -159,6 +174,11 @@ class NegativeSamplingConfig(Config):
         if self.schedule.kind == "exponential" and self.min_learning_rate == 0:
             raise ValueError(
                 "the exponential schedule never reaches min_learning_rate 0; raise it, for example to 1e-4"
+            )
+        if self.learning_rate * self.l2 >= 1:
+            raise ValueError(
+                f"learning_rate {self.learning_rate:g} times l2 {self.l2:g} is {self.learning_rate * self.l2:g}, which "
+                "takes all of a row or more; lower l2, for example to 1e-4"
             )
         return self
 

@@ -61,10 +61,20 @@ def measure_heldout(run: TrainingRun) -> float | None:
         keys.draw,
         isinstance(config, CbowConfig),
     )
+    return mean_heldout_loss(run, loss, n_pairs)
+
+
+def mean_heldout_loss(run: TrainingRun, loss: float, n_pairs: int) -> float:
+    """loss / n_pairs of the held-out sentences.
+
+    Raises
+    ------
+    VocabularyError : there is no pair
+    """
     if n_pairs == 0:
         raise VocabularyError(
             f"the {run.heldout.size:,} held-out sentences of {run.sentence_offsets.size - 1:,} have no pair of "
-            f"neighbouring words, with train.heldout_share = {config.heldout_share:g}",
+            f"neighbouring words, with train.heldout_share = {run.config.heldout_share:g}",
             expected="held-out sentences with at least two words left after sub-sampling",
             todo="raise train.heldout_share, or set it to 0 and do without early stopping",
         )

@@ -9,7 +9,12 @@ from pydantic import Discriminator, Tag
 
 from vecmill.words.config import CbowConfig, SkipgramConfig, WordTrainerConfig, pretrained_files
 from vecmill.words.glove_config import GloveConfig
-from vecmill.words.subword_config import SubwordCbowConfig, SubwordSkipgramConfig
+from vecmill.words.subword_config import (
+    SubwordCbowConfig,
+    SubwordConfig,
+    SubwordSkipgramConfig,
+    pretrained_subword_files,
+)
 
 
 def _kind(value: Any) -> Any:
@@ -44,4 +49,6 @@ def trainer_of(config: Any) -> str:
 
 def trainer_files(config: Any) -> list[Path]:
     """The files outside the store that training reads: those of pretrained vectors, where some are named."""
+    if isinstance(config, SubwordConfig):
+        return pretrained_subword_files(config)
     return pretrained_files(config) if isinstance(config, WordTrainerConfig) else []

@@ -39,7 +39,7 @@ def initial_model(n_words: int, dim: int, rng: np.random.Generator) -> WordModel
 
     Source: word2vec.c. Difference: drawn by NumPy's generator.
     """
-    center_vectors, context_vectors = _aligned_rows(n_words, dim), _aligned_rows(n_words, dim)
+    center_vectors, context_vectors = aligned_rows(n_words, dim), aligned_rows(n_words, dim)
     for start in range(0, n_words, _BLOCK_ROWS):
         block = center_vectors[start : start + _BLOCK_ROWS, :dim]
         block[:] = (rng.random(block.shape, dtype=np.float32) - np.float32(0.5)) / np.float32(dim)
@@ -49,7 +49,7 @@ def initial_model(n_words: int, dim: int, rng: np.random.Generator) -> WordModel
 def copied_model(model: WordModel) -> WordModel:
     """The same numbers in other memory."""
     n_words, dim = model.center_vectors.shape[0], model.dim
-    copy = WordModel(_aligned_rows(n_words, dim), _aligned_rows(n_words, dim), dim)
+    copy = WordModel(aligned_rows(n_words, dim), aligned_rows(n_words, dim), dim)
     copy.center_vectors[:], copy.context_vectors[:] = model.center_vectors, model.context_vectors
     return copy
 
@@ -79,7 +79,8 @@ def without_padding(padded: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np
     return dense
 
 
-def _aligned_rows(n_words: int, dim: int) -> npt.NDArray[np.float32]:
+def aligned_rows(n_words: int, dim: int) -> npt.NDArray[np.float32]:
+    """Zeros, float32[n_words, row_length], 64-byte aligned; takes memory where it is written to."""
     row_length = -(-dim // ROW_MULTIPLE) * ROW_MULTIPLE
     memory = np.zeros(n_words * row_length + ROW_MULTIPLE, np.float32)
     skipped = -(memory.ctypes.data // memory.itemsize) % ROW_MULTIPLE

@@ -18,14 +18,14 @@ from vecmill.kernels.sampling import Sampler
 from vecmill.kernels.sigmoid import SigmoidTable, sigmoid_table
 from vecmill.kernels.skipgram import train_skipgram
 from vecmill.progress import Bar
-from vecmill.words.config import CbowConfig, SkipgramConfig
+from vecmill.words.config import CbowConfig, WordTrainerConfig
 from vecmill.words.model import WordModel
 
 # Tokens of one kernel call: about 20 ms of work, so that progress and an interrupt are never far, and the call is free.
 CHUNK_TOKENS = 1 << 14
 
 # First number of a SeedSequence spawn key; each purpose of randomness has a branch of its own.
-INITIAL_VECTORS, EPOCH, HELDOUT = 0, 1, 2
+INITIAL_VECTORS, EPOCH, HELDOUT, POOLS = 0, 1, 2, 3
 
 
 def random_branch(seed: int, *branch: int) -> np.random.SeedSequence:
@@ -81,7 +81,7 @@ class TrainingRun:
     sentence_offsets: npt.NDArray[np.int64]
     sampler: Sampler
     model: WordModel
-    config: SkipgramConfig | CbowConfig
+    config: WordTrainerConfig
     seed: int
     heldout: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     table: SigmoidTable = field(default_factory=sigmoid_table)
@@ -144,7 +144,7 @@ class TrainingRun:
             # the rates themselves where nothing is held out: a rate worked out again could be off by a rounding
             at_start = start_rate if start == first else start_rate + slope * (start - first)
             at_end = end_rate if end == last else start_rate + slope * (end - first)
-            span_loss, span_pairs = self._call_kernel(model, work, sentence, start, end, (at_start, at_end), keys)
+            span_loss, span_pairs = self.call_kernel(model, work, sentence, start, end, (at_start, at_end), keys)
             loss, n_pairs = loss + span_loss, n_pairs + span_pairs
         if not math.isfinite(loss):
             self.stop.set()
@@ -154,9 +154,9 @@ class TrainingRun:
 
     def compile_kernel(self) -> None:
         """Call the kernel on nothing, so that it is compiled."""
-        self._call_kernel(self.model, self.workspace(), 0, 0, 0, (0.0, 0.0), StreamKeys.of(self.seed, EPOCH, 0))
+        self.call_kernel(self.model, self.workspace(), 0, 0, 0, (0.0, 0.0), StreamKeys.of(self.seed, EPOCH, 0))
 
-    def _call_kernel(
+    def call_kernel(
         self,
         model: WordModel,
         work: Workspace,
@@ -166,6 +166,7 @@ class TrainingRun:
         learning_rates: tuple[float, float],
         keys: StreamKeys,
     ) -> tuple[float, int]:
+        """The training kernel on positions of ``token_ids`` as they stand, held-out sentences included."""
         arguments: tuple[Any, ...] = (
             self.token_ids,
             self.sentence_offsets,
@@ -184,13 +185,15 @@ class TrainingRun:
             keys.keep,
             keys.draw,
         )
+        limits = (self.config.l2, self.config.gradient_clip)
         if isinstance(self.config, CbowConfig):
-            arguments = (*arguments, self.config.cbow_gradient == "exact")
+            arguments = (*arguments, self.config.cbow_gradient == "exact", *limits)
             return train_cbow(*arguments)
+        arguments = (*arguments, *limits)
         return train_skipgram(*arguments)
 
 
-def check_vectors(model: WordModel, config: SkipgramConfig | CbowConfig) -> None:
+def check_vectors(model: WordModel, config: WordTrainerConfig) -> None:
     """Refuse a finished model with NaN or infinite numbers."""
     for name in ("center_vectors", "context_vectors"):
         vectors = getattr(model, name)
@@ -201,7 +204,7 @@ def check_vectors(model: WordModel, config: SkipgramConfig | CbowConfig) -> None
                 raise diverged(config, f"after the last epoch {name} has NaN or infinite numbers, first in row {row}")
 
 
-def diverged(config: SkipgramConfig | CbowConfig, found: str) -> TrainingDiverged:
+def diverged(config: WordTrainerConfig, found: str) -> TrainingDiverged:
     """The error that tells by how much to lower the learning rate."""
     usual = type(config).model_fields["learning_rate"].default
     advice = (

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.vocabulary.token_store import TokenStore
 from vecmill.vocabulary.vocabulary import Vocabulary
 from vecmill.words.subword_config import SubwordCbowConfig, SubwordSkipgramConfig
-from vecmill.words.subword_trainer import SubwordEpoch, train_subword_vectors
+from vecmill.words.subword_pretrained import extend_subwords, load_subword_start, subword_movement
+from vecmill.words.subword_trainer import SubwordTraining, train_subword_vectors
+from vecmill.words.train import (
+    heldout_metrics,
+    loss_row,
+    movement_markdown,
+    movement_metrics,
+    write_losses,
+    write_movement,
+)
 
 
 def train_subwords(config: SubwordSkipgramConfig | SubwordCbowConfig, io: StageIO) -> StageReport:
@@ -20,59 +27,83 @@ def train_subwords(config: SubwordSkipgramConfig | SubwordCbowConfig, io: StageI
 
     Writes ``vectors/`` (a saved ``WordVectors``: the vectors of the vocabulary, n-grams included), ``subwords/`` (a
     saved ``SubwordVectors``, which has vectors for unseen words), ``context_vectors.npy`` (float32[n_words, dim]) and
-    ``losses.parquet`` (epoch from 1, mean loss a pair, pairs, learning rate at the end of the epoch).
+    ``losses.parquet`` (see :func:`~vecmill.words.train.write_losses`). With ``pretrained``, the words are those that
+    were trained before, in their rows, then new ones by falling count, the buckets are those of both, and
+    ``movement.parquet`` lists how far the vectors of old words of this text moved, n-grams included.
 
     Raises
     ------
+    ConfigError, FormatError : see :func:`~vecmill.words.subword_pretrained.load_subword_start`
     ConfigError, FormatError, VocabularyError, TrainingDiverged : see
         :func:`~vecmill.words.subword_trainer.train_subword_vectors`
     """
     vocabulary = Vocabulary.load(io.inputs["vocabulary"])
     tokens = TokenStore.open(io.inputs["encode"])
+    start = load_subword_start(config, vocabulary)
     training = train_subword_vectors(
-        tokens.token_ids, tokens.sentence_offsets, vocabulary.words, vocabulary.counts, config, seed=io.seed
+        tokens.token_ids,
+        tokens.sentence_offsets,
+        vocabulary.words,
+        vocabulary.counts,
+        config,
+        seed=io.seed,
+        start=start,
+        checkpoints=io.checkpoints,
     )
-    training.vectors.word_vectors().save(io.output / "vectors")
-    training.vectors.save(io.output / "subwords")
-    np.save(io.output / "context_vectors.npy", training.context_vectors)
-    _write_losses(training.epochs, io.output / "losses.parquet")
-    n_words, n_tokens = len(vocabulary.words), int(tokens.token_ids.size)
-    n_rows = int(training.vectors.bucket_ids.size)
+    subwords, context_vectors = training.vectors, training.context_vectors
+    n_rows = subwords.bucket_ids.size
+    markdown = (
+        f"Loss of **{config.kind}**, {config.dim} dimensions, {len(vocabulary):,} words, {n_rows:,} n-gram buckets in "
+        f"use, {tokens.token_ids.size:,} tokens: mean over pairs of −log σ of the right word's score and of minus the "
+        "negatives'."
+    )
+    more_metrics: dict[str, Any] = {}
+    rows = {"losses.parquet": len(training.epochs)}
+    if start is not None:
+        movement = subword_movement(start, training.vectors)
+        write_movement(movement, io.output / "movement.parquet")
+        rows["movement.parquet"] = len(movement.words)
+        subwords, context_vectors = extend_subwords(start, vocabulary, training.vectors, training.context_vectors)
+        more_metrics = {
+            "n_pretrained_words": len(start.subwords),
+            "n_pretrained_bucket_rows": int(start.subwords.bucket_ids.size),
+            "n_new_words": len(vocabulary) - len(movement.words),
+            "pretrained_context_vectors": start.own_rows.pretrained.context_vectors is not None,
+            **movement_metrics(movement),
+        }
+        markdown += movement_markdown(movement)
+    subwords.word_vectors().save(io.output / "vectors")
+    subwords.save(io.output / "subwords")
+    np.save(io.output / "context_vectors.npy", context_vectors)
+    write_losses(training.epochs, io.output / "losses.parquet")
+    n_words, n_rows = len(subwords), int(subwords.bucket_ids.size)
+    metrics = {"n_words": n_words, "n_bucket_rows": n_rows, **more_metrics}
     return StageReport(
-        metrics={
-            "kind": config.kind,
-            "dim": config.dim,
-            "n_words": n_words,
-            "n_bucket_rows": n_rows,
-            "n_epochs": config.epochs,
-            "final_loss": training.epochs[-1].loss,
-            "n_pairs": sum(each.n_pairs for each in training.epochs),
-            "threads": training.threads,
-            "compile_seconds": training.compile_seconds,
-            "train_seconds": training.train_seconds,
-            "words_per_second": n_tokens * config.epochs / training.train_seconds,
-        },
+        metrics=_metrics(config, training) | metrics,
         rows={
             "vectors/vectors.npy": n_words,
             "subwords/bucket_rows.npy": n_rows,
             "context_vectors.npy": n_words,
-            "losses.parquet": len(training.epochs),
+            **rows,
         },
-        table=[
-            {"epoch": i, "loss": each.loss, "n_pairs": each.n_pairs, "learning_rate": each.learning_rate}
-            for i, each in enumerate(training.epochs, start=1)
-        ],
-        markdown=f"Loss of **{config.kind}**, {config.dim} dimensions, {n_words:,} words, {n_rows:,} n-gram buckets in "
-        f"use, {n_tokens:,} tokens: mean over pairs of −log σ of the right word's score and of minus the negatives'.",
+        table=[loss_row(epoch, result) for epoch, result in enumerate(training.epochs, start=1)],
+        markdown=markdown,
     )
 
 
-def _write_losses(epochs: list[SubwordEpoch], path: Path) -> None:
-    columns = {
-        "epoch": pa.array(range(1, len(epochs) + 1), pa.int32()),
-        "loss": pa.array([each.loss for each in epochs], pa.float64()),
-        "n_pairs": pa.array([each.n_pairs for each in epochs], pa.int64()),
-        "learning_rate": pa.array([each.learning_rate for each in epochs], pa.float64()),
+def _metrics(config: SubwordSkipgramConfig | SubwordCbowConfig, training: SubwordTraining) -> dict[str, Any]:
+    metrics = {
+        "kind": config.kind,
+        "mode": config.mode,
+        "schedule": config.schedule.kind,
+        "dim": config.dim,
+        "n_epochs": len(training.epochs),
+        "final_loss": training.epochs[-1].loss,
+        "n_pairs": sum(each.n_pairs for each in training.epochs),
+        "threads": training.threads,
+        "resumed_at_epoch": training.resumed_at,
+        "compile_seconds": training.compile_seconds,
+        "train_seconds": training.train_seconds,
+        "words_per_second": training.tokens_per_second,
     }
-    schema = pa.schema([pa.field(name, array.type, nullable=False) for name, array in columns.items()])
-    pq.write_table(pa.table(list(columns.values()), schema=schema), path)
+    return metrics | heldout_metrics(config, training.epochs, training.n_heldout_sentences)

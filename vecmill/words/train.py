@@ -13,7 +13,7 @@ from vecmill.store.stage import StageIO, StageReport
 from vecmill.vectors.word_vectors import WordVectors
 from vecmill.vocabulary.token_store import TokenStore
 from vecmill.vocabulary.vocabulary import Vocabulary
-from vecmill.words.config import CbowConfig, SkipgramConfig
+from vecmill.words.config import CbowConfig, SkipgramConfig, WordTrainerConfig
 from vecmill.words.pretrained import Movement, extend_pretrained, load_pretrained, match_words, measure_movement
 from vecmill.words.progress_state import EpochResult
 from vecmill.words.trainer import Training, train_vectors
@@ -79,28 +79,23 @@ def train_words(config: SkipgramConfig | CbowConfig, io: StageIO) -> StageReport
         vectors, context_vectors = extend_pretrained(
             start, vocabulary, training.center_vectors, training.context_vectors
         )
-        _write_movement(movement, io.output / "movement.parquet")
+        write_movement(movement, io.output / "movement.parquet")
         rows["movement.parquet"] = len(movement.words)
         metrics |= {
             "n_words": len(vectors),
             "n_pretrained_words": len(start.pretrained.vectors),
             "n_new_words": n_words - len(movement.words),
-            "n_moved_words": len(movement.words),
             "pretrained_context_vectors": start.pretrained.context_vectors is not None,
+            **movement_metrics(movement),
         }
-        if movement.words:
-            metrics |= {
-                "moved_mean_cosine_distance": float(movement.distances.mean()),
-                "moved_max_cosine_distance": float(movement.distances[0]),
-            }
-        markdown += _movement_markdown(movement)
+        markdown += movement_markdown(movement)
     vectors.save(io.output / "vectors")
     np.save(io.output / "context_vectors.npy", context_vectors)
     write_losses(training.epochs, io.output / "losses.parquet")
     return StageReport(
         metrics=metrics,
         rows={"vectors/vectors.npy": len(vectors), "context_vectors.npy": len(vectors), **rows},
-        table=[_loss_row(epoch, result) for epoch, result in enumerate(training.epochs, start=1)],
+        table=[loss_row(epoch, result) for epoch, result in enumerate(training.epochs, start=1)],
         markdown=markdown,
     )
 
@@ -109,11 +104,12 @@ def write_losses(epochs: list[EpochResult], path: Path) -> None:
     """Write the learning curve, one row an epoch: :data:`LOSSES_SCHEMA`, and held-out losses where there are any."""
     has_heldout = any(each.heldout_loss is not None for each in epochs)
     schema = LOSSES_SCHEMA.append(HELDOUT_FIELD) if has_heldout else LOSSES_SCHEMA
-    rows = [_loss_row(epoch, result) for epoch, result in enumerate(epochs, start=1)]
+    rows = [loss_row(epoch, result) for epoch, result in enumerate(epochs, start=1)]
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
-def _loss_row(epoch: int, result: EpochResult) -> dict[str, Any]:
+def loss_row(epoch: int, result: EpochResult) -> dict[str, Any]:
+    """A row of the learning curve."""
     row = {"epoch": epoch, "loss": result.loss, "n_pairs": result.n_pairs, "learning_rate": result.learning_rate}
     return row if result.heldout_loss is None else {**row, "heldout_loss": result.heldout_loss}
 
@@ -134,23 +130,41 @@ def _metrics(config: SkipgramConfig | CbowConfig, training: Training, n_words: i
         "train_seconds": training.train_seconds,
         "words_per_second": training.tokens_per_second,
     }
-    losses = [each.heldout_loss for each in training.epochs if each.heldout_loss is not None]
-    if losses:
+    return metrics | heldout_metrics(config, training.epochs, training.n_heldout_sentences)
+
+
+def heldout_metrics(config: WordTrainerConfig, epochs: list[EpochResult], n_sentences: int) -> dict[str, Any]:
+    """What held-out sentences showed; nothing where there are none."""
+    losses = [each.heldout_loss for each in epochs if each.heldout_loss is not None]
+    if not losses:
+        return {}
+    return {
+        "n_heldout_sentences": n_sentences,
+        "final_heldout_loss": losses[-1],
+        "best_heldout_loss": min(losses),
+        "stopped_early": len(epochs) < config.epochs,
+    }
+
+
+def movement_metrics(movement: Movement) -> dict[str, Any]:
+    """How many pretrained words the text has, and how far they moved."""
+    metrics: dict[str, Any] = {"n_moved_words": len(movement.words)}
+    if movement.words:
         metrics |= {
-            "n_heldout_sentences": training.n_heldout_sentences,
-            "final_heldout_loss": losses[-1],
-            "best_heldout_loss": min(losses),
-            "stopped_early": len(training.epochs) < config.epochs,
+            "moved_mean_cosine_distance": float(movement.distances.mean()),
+            "moved_max_cosine_distance": float(movement.distances[0]),
         }
     return metrics
 
 
-def _write_movement(movement: Movement, path: Path) -> None:
+def write_movement(movement: Movement, path: Path) -> None:
+    """Write how far each word moved, :data:`MOVEMENT_SCHEMA`, by falling distance."""
     columns = [pa.array(movement.words, pa.string()), pa.array(movement.distances)]
     pq.write_table(pa.Table.from_arrays(columns, schema=MOVEMENT_SCHEMA), path)
 
 
-def _movement_markdown(movement: Movement) -> str:
+def movement_markdown(movement: Movement) -> str:
+    """The words that moved most, for people."""
     if not movement.words:
         return "\n\nNo pretrained word occurs in this text: every word started from random vectors."
     lines = [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from vecmill.words.pretrained import StartVectors
 from vecmill.words.progress_state import EpochResult, Progress, stops_early
 from vecmill.words.run import INITIAL_VECTORS, TrainingRun, check_vectors, random_branch
 from vecmill.words.schedule import learning_rate_at
+
+Run = TypeVar("Run", bound=TrainingRun)
 
 
 @dataclass(frozen=True)
@@ -95,20 +98,23 @@ def train_vectors(
     )
     if start is not None:
         _set_rows(run.model, start)
-    saved = _checkpoints(run, counts, checkpoints)
+    saved = checkpoints_of(run, counts, checkpoints)
     progress = saved.load(run.model) or Progress()
     n_done = progress.epoch * run.n_tokens + progress.n_tokens_done
     started = time.perf_counter()
     run.compile_kernel()
     compiled = time.perf_counter()
-    threads = _train_epochs(run, progress, saved)
+    wanted = config.threads or len(os.sched_getaffinity(0))
+    way = Rounds if config.mode == "deterministic" else Hogwild
+    with way(run, wanted) as trainer:
+        train_epochs(run, trainer, progress, saved, measure_heldout)
     finished = time.perf_counter()
     check_vectors(run.model, config)
     return Training(
         center_vectors=without_padding(run.model.center_vectors, config.dim),
         context_vectors=without_padding(run.model.context_vectors, config.dim),
         epochs=progress.results,
-        threads=threads,
+        threads=trainer.threads,
         n_heldout_sentences=int(run.heldout.size),
         resumed_at=n_done / run.n_tokens,
         compile_seconds=compiled - started,
@@ -117,25 +123,28 @@ def train_vectors(
     )
 
 
-def _train_epochs(run: TrainingRun, progress: Progress, saved: Checkpoints) -> int:
-    """Train until the last epoch, or until the held-out loss says stop; returns how many threads worked."""
+def train_epochs(
+    run: Run,
+    trainer: Hogwild | Rounds,
+    progress: Progress,
+    saved: Checkpoints,
+    measure: Callable[[Run], float | None],
+) -> None:
+    """Train until the last epoch, or until the held-out loss, which ``measure`` takes, says stop."""
     config = run.config
-    wanted = config.threads or len(os.sched_getaffinity(0))
-    way = Rounds if config.mode == "deterministic" else Hogwild
-    with track("training word vectors", config.epochs * run.n_tokens, "tokens") as bar, way(run, wanted) as trainer:
+    with track("training word vectors", config.epochs * run.n_tokens, "tokens") as bar:
         bar.advance(progress.epoch * run.n_tokens + progress.n_tokens_done)
         while progress.epoch < config.epochs and not stops_early(config, progress.results):
             trainer.advance(progress, bar, saved.due)
             if not progress.in_epoch:
-                progress.finish_epoch(_epoch_result(run, progress))
+                progress.finish_epoch(_epoch_result(run, progress, measure))
                 if saved.due_after_epoch(progress.epoch) or saved.due():
                     saved.save(run.model, progress)
             elif saved.due():
                 saved.save(run.model, progress)
-        return trainer.threads
 
 
-def _epoch_result(run: TrainingRun, progress: Progress) -> EpochResult:
+def _epoch_result(run: Run, progress: Progress, measure: Callable[[Run], float | None]) -> EpochResult:
     config = run.config
     if progress.n_pairs == 0:
         raise VocabularyError(
@@ -148,7 +157,7 @@ def _epoch_result(run: TrainingRun, progress: Progress) -> EpochResult:
         loss=progress.loss / progress.n_pairs,
         n_pairs=progress.n_pairs,
         learning_rate=learning_rate_at(config, (progress.epoch + 1) / config.epochs),
-        heldout_loss=measure_heldout(run),
+        heldout_loss=measure(run),
     )
 
 
@@ -159,7 +168,13 @@ def _set_rows(model: WordModel, start: StartVectors) -> None:
         model.context_vectors[start.word_ids, : model.dim] = pretrained.context_vectors[start.pretrained_ids]
 
 
-def _checkpoints(run: TrainingRun, counts: npt.NDArray[np.int64], folder: Path | None) -> Checkpoints:
+def checkpoints_of(
+    run: TrainingRun, counts: npt.NDArray[np.int64], folder: Path | None, **more: npt.NDArray[Any]
+) -> Checkpoints:
+    """The checkpoints of a training that is about to begin; its digest holds what the vectors start from.
+
+    ``more`` are arrays that belong to the training, beyond corpus, counts and model.
+    """
     config, training = run.config, ""
     if folder is not None:
         # the model as it stands now says whether and from which vectors training starts
@@ -169,6 +184,7 @@ def _checkpoints(run: TrainingRun, counts: npt.NDArray[np.int64], folder: Path |
             "counts": counts,
             "center_vectors": run.model.center_vectors,
             "context_vectors": run.model.context_vectors,
+            **more,
         }
         training = training_digest(config, run.seed, arrays)
     return Checkpoints(folder, training, minutes=config.checkpoint_minutes, epochs=config.checkpoint_epochs)
