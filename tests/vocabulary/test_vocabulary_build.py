@@ -19,7 +19,7 @@ from vecmill.text.tokenize import TokenRules
 from vecmill.vocabulary.build import build_vocabulary
 from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
 from vecmill.vocabulary.reservoir import Reservoir
-from vecmill.vocabulary.vocabulary import Vocabulary
+from vecmill.vocabulary.vocabulary import Certificate, Vocabulary
 
 
 def build(
@@ -67,6 +67,10 @@ def test_counts_are_those_of_a_counter(
         "n_tokens_kept": n_kept,
         "coverage_frac": n_kept / n_tokens,
         "n_spills": 0,
+        "n_pinned_missing": 0,
+        "certificate_delta": 0,
+        "certificate_complete_from": min_count,
+        "certificate_proven": True,
     }
     assert report.rows == {"vocabulary.parquet": len(kept), "sample.parquet": len(documents)}
     assert sorted(files) == ["sample.parquet", "vocabulary.parquet"]
@@ -83,7 +87,7 @@ def test_files_are_the_same_bytes_for_any_cut_order_memory_and_threads(tmp_path:
         [mixed[:7], mixed[7:250], mixed[250:]],
         group=10,
         reservoir_size=40,
-        memory_mb=1,
+        memory="1MB",
         threads=3,
     )
     assert spilled.metrics["n_spills"] > 1
@@ -108,6 +112,37 @@ def test_max_size_keeps_the_most_frequent_with_ties_by_word(tmp_path: Path) -> N
     vocabulary, report, _ = build(tmp_path, [[("d", "c c c b b a a z")]], max_size=2)
     assert vocabulary.words == ["c", "a"]
     assert report.metrics["n_types"] == 4
+
+
+def test_words_must_occur_in_enough_documents(tmp_path: Path) -> None:
+    documents = [("one", "x x x x y"), ("two", "y z"), ("three", "z y")]
+    vocabulary, _, _ = build(tmp_path / "kept", [documents], min_documents=2)
+    assert (vocabulary.words, vocabulary.n_documents.tolist()) == (["y", "z"], [3, 2])
+    with pytest.raises(
+        VocabularyError, match=r"vocabulary\.min_documents is 3, and a single word occurs in that many documents of 3"
+    ):
+        build(tmp_path / "refused", [documents], min_documents=3)
+
+
+def test_pinned_words_stay_whatever_their_count(tmp_path: Path) -> None:
+    documents = [("d", "c c c c b b b a a a z don’t")]
+    vocabulary, report, _ = build(tmp_path, [documents], min_count=3, max_size=3, pinned=["Z", "don't", "absent"])
+    assert vocabulary.words == ["c", "don't", "z"]
+    assert report.metrics["n_pinned_missing"] == 1
+    assert vocabulary.certificate == Certificate(3, 1, n_tokens=12, delta=0, n_cut_by_size=2)
+
+
+def test_a_pinned_word_that_is_no_single_word_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        VocabularyError, match=r"pinned holds 'New York', which the token rules cut into 2 words: new, york\. Expected"
+    ):
+        build(tmp_path, [[("d", "a b")]], pinned=["New York"])
+
+
+def test_case_can_be_folded_beyond_lower_case(tmp_path: Path) -> None:
+    documents = [("d", "Straße STRASSE strasse Maße")]
+    vocabulary, _, _ = build(tmp_path, [documents], casefold=True)
+    assert (vocabulary.words, vocabulary.counts.tolist()) == (["strasse", "masse"], [3, 1])
 
 
 def test_sample_follows_seed_size_and_cut(tmp_path: Path) -> None:
@@ -168,7 +203,7 @@ def test_what_cannot_be_trained_on_is_refused(
 
 
 def test_settings_that_change_no_result_are_not_in_the_key() -> None:
-    assert not {"memory_mb", "threads"} & set(key_config(VocabularyConfig()))
+    assert not {"memory", "disk", "threads"} & set(key_config(VocabularyConfig()))
     assert key_config(EncodeConfig()) == {"sentence_unit": "sentence"}
     with pytest.raises(ValidationError, match="greater than or equal to 2"):
         VocabularyConfig(max_size=1)

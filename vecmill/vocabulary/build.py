@@ -11,14 +11,13 @@ import polars as pl
 import pyarrow as pa
 
 from vecmill.errors import VocabularyError
-from vecmill.progress import track
 from vecmill.store.stage import StageIO, StageReport
-from vecmill.text.tokenize import TokenRules, tokenize_column
+from vecmill.text.rules import TokenRules
+from vecmill.text.tokenize import tokenize
 from vecmill.vocabulary.config import VocabularyConfig
-from vecmill.vocabulary.counting import WordCounts, count_column
+from vecmill.vocabulary.passes import Corpus, CorpusCounts, count_bounded, count_exactly
 from vecmill.vocabulary.reservoir import Reservoir
-from vecmill.vocabulary.token_batches import map_documents
-from vecmill.vocabulary.vocabulary import FILE_NAME, Vocabulary
+from vecmill.vocabulary.vocabulary import FILE_NAME, Certificate, Vocabulary
 
 SAMPLE_FILE_NAME = "sample.parquet"
 
@@ -33,55 +32,96 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
 
     Reads the shards of ``ingest`` without the documents that ``contract`` put into quarantine. Writes
     ``vocabulary.parquet`` and ``sample.parquet``; both are the same bytes for any grouping of the documents into
-    shards, any number of threads and any memory budget. Memory: ``config.memory_mb`` for counting, some 50 MB for each
-    thread, the sample, and the words kept.
+    shards, any number of threads and any memory budget. Memory: ``config.memory``, the sample, and the words kept.
+
+    With ``config.max_entries`` the corpus is read twice, and the words may depend on how it is cut into batches once
+    more than twice that many different words have been seen; counts are exact, and the vocabulary's certificate says
+    what may be missing.
 
     Raises
     ------
-    VocabularyError : no document, no word, or fewer than two words that occur ``config.min_count`` times
+    VocabularyError : no document, no word, fewer than two words that reach the thresholds, or a pinned word that the
+        token rules would not leave as it is
+    StorageFull : spilled tables outgrow ``config.disk``
     """
-    rules = TokenRules(config.token_pattern, config.lowercase)
+    rules = TokenRules(config.token_pattern, config.lowercase, config.casefold)
+    pinned = _pinned_words(config, rules)
     sample = Reservoir(config.reservoir_size, io.seed, config.reservoir_text_chars)
-    corpus, quarantine = io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet"
+    corpus = Corpus(io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet", config.threads)
 
-    def count(batch: pa.RecordBatch) -> pl.DataFrame:
-        return count_column(tokenize_column(batch.column("text"), rules))
+    def watch(batch: pa.RecordBatch) -> None:
+        sample.add(batch.column("doc_id").to_pylist(), batch.column("text"))
 
-    n_documents = 0
     with TemporaryDirectory(prefix="vecmill-counts-") as folder:
-        counts = WordCounts(Path(folder), config.memory_mb << 20)
-        with track("counting words", unit="documents") as bar:
-            for batch, counted in map_documents(count, corpus, quarantine, config.threads):
-                counts.add(counted)
-                sample.add(batch.column("doc_id").to_pylist(), batch.column("text"))
-                n_documents += batch.num_rows
-                bar.advance(batch.num_rows)
-        kept = _select(counts.merged(), config)
+        if config.max_entries is None:
+            counts = count_exactly(corpus, rules, config, Path(folder), watch)
+        else:
+            counts = count_bounded(corpus, rules, config, config.max_entries, pinned, watch)
+        kept = _select(counts.tables, config, pinned)
 
-    _refuse_unusable(kept, n_documents, config)
+    _refuse_unusable(kept, counts, config)
+    certificate = Certificate(
+        config.min_count, config.min_documents, counts.n_tokens, counts.delta, n_cut_by_size=kept.n_cut
+    )
     vocabulary = Vocabulary(
-        kept.words["word"].to_list(), kept.words["count"].to_numpy(), kept.words["n_documents"].to_numpy(), rules
+        kept.words["word"].to_list(),
+        kept.words["count"].to_numpy(),
+        kept.words["n_documents"].to_numpy(),
+        rules,
+        certificate,
     )
     vocabulary.save(io.output)
     sample.save(io.output / SAMPLE_FILE_NAME)
     n_tokens_kept = int(vocabulary.counts.sum())
     return StageReport(
         metrics={
-            "n_documents": n_documents,
-            "n_tokens": kept.n_tokens,
-            "n_types": kept.n_types,
+            "n_documents": counts.n_documents,
+            "n_tokens": counts.n_tokens,
+            # With a cap on entries nobody knows how many different words there were.
+            "n_types": kept.n_types if config.max_entries is None else None,
             "n_words": len(vocabulary),
             "n_tokens_kept": n_tokens_kept,
-            "coverage_frac": n_tokens_kept / kept.n_tokens,
+            "coverage_frac": n_tokens_kept / counts.n_tokens,
             "n_spills": counts.n_spills,
+            "n_pinned_missing": sum(word not in vocabulary for word in pinned),
+            "certificate_delta": certificate.delta,
+            "certificate_complete_from": certificate.complete_from,
+            "certificate_proven": certificate.is_proven,
         },
         rows={FILE_NAME: len(vocabulary), SAMPLE_FILE_NAME: len(sample)},
-        table=_most_frequent(vocabulary, kept.n_tokens),
+        table=_most_frequent(vocabulary, counts.n_tokens),
         markdown=(
-            f"{kept.n_tokens:,} words in {n_documents:,} documents, {kept.n_types:,} of them different. "
-            f"The vocabulary keeps {len(vocabulary):,}, which cover {n_tokens_kept / kept.n_tokens:.2%} of the text."
+            f"{counts.n_tokens:,} words in {counts.n_documents:,} documents, "
+            + ("" if config.max_entries is not None else f"{kept.n_types:,} of them different. ")
+            + f"The vocabulary keeps {len(vocabulary):,}, which cover {n_tokens_kept / counts.n_tokens:.2%} of the "
+            f"text. {_in_words(certificate)}"
         ),
     )
+
+
+def _in_words(certificate: Certificate) -> str:
+    if certificate.is_proven:
+        return f"Proven: no word that occurs {_times(certificate.min_count)} or more was lost in counting."
+    return (
+        f"Words that occur fewer than {certificate.complete_from:,} times may be missing (vocabulary.max_entries made "
+        f"room by dropping words of up to {certificate.delta:,} occurrences); all counts are exact."
+    )
+
+
+def _pinned_words(config: VocabularyConfig, rules: TokenRules) -> list[str]:
+    """The pinned words in the form in which they are counted."""
+    pinned = []
+    for word in config.pinned:
+        found = tokenize(word, rules)
+        if len(found) != 1:
+            raise VocabularyError(
+                f"vocabulary.pinned holds {word!r}, which the token rules cut into {len(found)} words"
+                + (f": {', '.join(found)}" if found else ""),
+                expected=f"single words as vocabulary.token_pattern {config.token_pattern!r} finds them in text",
+                todo="pin its parts, or leave it out",
+            )
+        pinned.append(found[0])
+    return sorted(set(pinned))
 
 
 @dataclass
@@ -91,38 +131,45 @@ class _Selection:
     Attributes
     ----------
     words : ``word``, ``count``, ``n_documents`` by falling count, then word
+    n_cut : words that reach the thresholds and that ``max_size`` cut off
     top_counts : the two largest counts of all words, fewer if there are fewer words
     """
 
     words: pl.DataFrame = field(default_factory=pl.DataFrame)
-    n_tokens: int = 0
     n_types: int = 0
+    n_cut: int = 0
     top_counts: list[int] = field(default_factory=list)
 
 
-def _select(tables: Iterator[pl.DataFrame], config: VocabularyConfig) -> _Selection:
-    """Keep the words that reach ``min_count``, of them the ``max_size`` most frequent; let the others go at once."""
+def _select(tables: Iterator[pl.DataFrame], config: VocabularyConfig, pinned: list[str]) -> _Selection:
+    """Keep the words that reach the thresholds, of them the ``max_size`` most frequent; let the others go at once."""
     selection = _Selection()
+    reaches = (pl.col("count") >= config.min_count) & (pl.col("n_documents") >= config.min_documents)
     kept: list[pl.DataFrame] = []
-    n_kept = 0
+    n_reached = n_kept = 0
     for table in tables:
-        selection.n_tokens += int(table["count"].sum())
         selection.n_types += len(table)
         selection.top_counts = sorted([*selection.top_counts, *table["count"].top_k(2).to_list()], reverse=True)[:2]
-        kept.append(table.filter(pl.col("count") >= config.min_count))
+        table = table.with_columns(is_pinned=pl.col("word").is_in(pinned))
+        kept.append(table.filter(reaches | pl.col("is_pinned")))
+        n_reached += len(kept[-1])
         n_kept += len(kept[-1])
         if config.max_size is not None and n_kept > 2 * config.max_size + 100_000:
             kept = [_ranked(kept).head(config.max_size)]
             n_kept = config.max_size
-    selection.words = _ranked(kept).head(n_kept if config.max_size is None else config.max_size)
+    if kept:
+        words = _ranked(kept).head(n_kept if config.max_size is None else config.max_size)
+        selection.words = words.drop("is_pinned").sort("count", "word", descending=[True, False])
+        selection.n_cut = n_reached - len(words)
     return selection
 
 
 def _ranked(tables: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(tables).sort("count", "word", descending=[True, False])
+    return pl.concat(tables).sort("is_pinned", "count", "word", descending=[True, True, False])
 
 
-def _refuse_unusable(selection: _Selection, n_documents: int, config: VocabularyConfig) -> None:
+def _refuse_unusable(selection: _Selection, counts: CorpusCounts, config: VocabularyConfig) -> None:
+    n_documents = counts.n_documents
     if n_documents == 0:
         raise VocabularyError(
             "the corpus is empty: no document is left after ingest and contract",
@@ -138,13 +185,20 @@ def _refuse_unusable(selection: _Selection, n_documents: int, config: Vocabulary
         )
     if selection.n_types < MIN_WORDS:
         raise VocabularyError(
-            f"the corpus has a single distinct word, {selection.n_tokens:,} times in {n_documents:,} documents",
+            f"the corpus has a single distinct word, {counts.n_tokens:,} times in {n_documents:,} documents",
             expected=f"at least {MIN_WORDS} distinct words, since a word is learned from its neighbours",
             todo="add text to corpus.sources",
         )
     if len(selection.words) < MIN_WORDS:
         largest, second = selection.top_counts
         left = "no word" if len(selection.words) == 0 else "a single word"
+        if second >= config.min_count:
+            raise VocabularyError(
+                f"vocabulary.min_documents is {config.min_documents}, and {left} occurs in that many documents of "
+                f"{n_documents:,} and {_times(config.min_count)} or more",
+                expected=f"at least {MIN_WORDS} words that reach min_documents and min_count",
+                todo="set vocabulary.min_documents lower, or add text to corpus.sources",
+            )
         raise VocabularyError(
             f"vocabulary.min_count is {config.min_count}, and {left} occurs that often: of {selection.n_types:,} "
             f"distinct words the most frequent occurs {_times(largest)}, the next {_times(second)}",

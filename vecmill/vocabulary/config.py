@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from vecmill.config.base import NOT_IN_KEY, Config
+from vecmill.config.sizes import ByteSize
 
 
 class VocabularyConfig(Config):
@@ -17,11 +18,21 @@ class VocabularyConfig(Config):
         ge=1,
         description="occurrences below which a word is left out. Default: 5, Mikolov et al. 2013 (word2vec tool)",
     )
+    min_documents: int = Field(
+        default=1,
+        ge=1,
+        description="different documents that a word must occur in. Default: 1, so that min_count alone decides",
+    )
     max_size: int | None = Field(
         default=None,
         ge=2,
         description="keep at most this many words, the most frequent ones; null keeps all that reach min_count. "
         "Default: null, as in the word2vec tool",
+    )
+    pinned: tuple[str, ...] = Field(
+        default=(),
+        description="words that are kept whatever their count, provided that they occur, before any others where "
+        "max_size cuts. Default: none",
     )
     token_pattern: Literal["unicode", "ascii", "whitespace"] = Field(
         default="unicode",
@@ -31,6 +42,11 @@ class VocabularyConfig(Config):
     lowercase: bool = Field(
         default=True,
         description="lower-case words (Unicode). Default: true, since the word similarity benchmarks are in lower case",
+    )
+    casefold: bool = Field(
+        default=False,
+        description="fold case as Unicode does for comparing, which goes beyond lower case: straße becomes strasse. "
+        "Default: false, since a word should stay as readers write it",
     )
     reservoir_size: int = Field(
         default=1000,
@@ -45,12 +61,27 @@ class VocabularyConfig(Config):
         description="characters of a sampled document's text that are kept; the rest is cut off. Default: 20000, our "
         "choice: few documents are longer, and 1000 of them stay below 80 MB",
     )
-    memory_mb: int = Field(
-        default=256,
-        ge=1,
+    memory: ByteSize = Field(
+        default=256_000_000,
+        ge=1_000_000,
         json_schema_extra=NOT_IN_KEY,
-        description="MiB for the table of distinct words while counting; beyond it the table is spilled to disk. "
-        "Counts are exact either way. Default: 256, our choice, some 1 million distinct words",
+        description="bytes (or 256MB, 1GiB) for the tables of distinct words while counting and the texts in flight; "
+        "beyond it tables are spilled to disk. Counts are exact either way. Default: 256MB, our choice, room for some "
+        "1.5 million distinct words",
+    )
+    disk: ByteSize | None = Field(
+        default=None,
+        ge=1_000_000,
+        json_schema_extra=NOT_IN_KEY,
+        description="bytes (or 10GB) that spilled tables may take; counting ends with an error when they would take "
+        "more. Default: null, as much as there is",
+    )
+    max_entries: int | None = Field(
+        default=None,
+        ge=2,
+        description="distinct words kept while counting, for streams whose words never end and where there is no disk: "
+        "twice as many make the rarest go (Misra and Gries 1982), and a second pass counts those left exactly. The "
+        "vocabulary's certificate states what may be missing. Default: null, exact counts of all words",
     )
     threads: int = Field(
         default=0,

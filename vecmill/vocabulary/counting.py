@@ -1,138 +1,184 @@
 """Exact word counts of any corpus in bounded memory: count, spill sorted runs to disk, merge them out of core.
 
-External merge sort with aggregation. Sums of integers do not depend on the order of summing, and the merged table
-comes out sorted by word, so the result is the same bits for any order and grouping of what was added, and for any
-memory budget.
+External merge sort with aggregation. Each thread counts into a table of its own, which is written, sorted, as a run
+when it is full. Sums of integers do not depend on the order of summing, and the merged table comes out sorted by word,
+so the result is the same bits for any order and grouping of the texts, and for any memory budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from scipy.sparse import csr_matrix
+import pyarrow.compute as pc
 
-from vecmill.text.tokenize import TokenColumn
+from vecmill.errors import StorageFull
+from vecmill.kernels.token_counts import tally
+from vecmill.text.rules import TokenRules
+from vecmill.text.word_index import WORD_BYTES, Reading, WordIndex
 
 # Merging costs memory and an open file for each run, so that beyond this many the oldest are merged into one first.
 MAX_RUNS = 64
 
-_RUN_SCHEMA = pa.schema([("word", pa.large_string()), ("count", pa.int64()), ("n_documents", pa.int64())])
+RUN_SCHEMA = pa.schema([("word", pa.large_string()), ("count", pa.int64()), ("n_documents", pa.int64())])
 _SUMS = (pl.col("count").sum(), pl.col("n_documents").sum())
 
+# Of a run, in memory while merging: rows, and what they take (up to twice as many) with the hash table that sums them.
+_MAX_HEAD_ROWS, _MIN_HEAD_ROWS, _HEAD_ROW_BYTES = 16_384, 256, 128
 
-def count_column(tokens: TokenColumn) -> pl.DataFrame:
-    """Occurrences and documents of every word of a column of documents.
-
-    The texts are the rows of a sparse matrix with a 1 for each token. Turned by columns (a counting sort, linear in the
-    number of tokens), each word's occurrences stand together in document order: their number is the count, and the
-    number of different rows among them the documents.
-
-    Returns
-    -------
-    counts : columns ``word`` (string), ``count``, ``n_documents`` (int64), each word once
-    """
-    n_words = len(tokens.words)
-    by_text = csr_matrix(
-        (np.ones(len(tokens.codes), dtype=np.int8), tokens.codes, tokens.text_offsets),
-        shape=(len(tokens.text_offsets) - 1, n_words),
-    )
-    by_word = by_text.tocsc()
-    text_ids: npt.NDArray[np.int32] = by_word.indices
-    is_first = np.ones(len(text_ids), dtype=np.int64)
-    np.not_equal(text_ids[1:], text_ids[:-1], out=is_first[1:], casting="unsafe")
-    is_first[by_word.indptr[:-1]] = 1
-    return pl.DataFrame(
-        {
-            "word": pl.Series(tokens.words, dtype=pl.String),
-            "count": np.diff(by_word.indptr).astype(np.int64),
-            "n_documents": np.add.reduceat(is_first, by_word.indptr[:-1]) if n_words else np.empty(0, dtype=np.int64),
-        }
-    )
+# A word's tallies, and its place in the order in which a run is written (sorting needs as much again).
+_TALLY_BYTES, _ORDER_BYTES = 24, 16
+_MEAN_LETTERS = 12
 
 
-class WordCounts:
-    """A table of words with exact counts that moves to disk when it outgrows its memory.
-
-    Tables that are added wait in a list; when they amount to as much as the compacted table, all are summed into a new
-    one, which keeps the work linear in what is added (up to a logarithm). A compacted table above its share of the
-    budget is written, sorted, as a run.
+class SortedRuns:
+    """Tables of counts, sorted by word, on disk; safe to add to from several threads.
 
     Parameters
     ----------
-    folder : an existing folder for the runs, empty; the caller removes it
-    memory_bytes : budget for the table and what summing it takes
-    head_rows : rows of each run that are in memory while merging; None derives it from the budget, never below 1024,
-        which is 4 MiB for 64 runs
+    folder : an existing folder, empty; the caller removes it
+    memory_bytes : budget for merging
+    disk_bytes : largest size of all runs together; None for no limit
+
+    Attributes
+    ----------
+    n_bytes : size of the runs that stand now
     """
 
-    def __init__(self, folder: Path, memory_bytes: int, head_rows: int | None = None) -> None:
-        # Summing holds the waiting tables, their concatenation, a hash table and the result: about four times the rows.
-        self._limit_bytes = memory_bytes // 4
-        # Half the budget for the heads of all runs while merging; a row takes about 64 bytes, hash table included.
-        self._head_rows = head_rows or max(1024, min(16_384, memory_bytes // (2 * 64 * MAX_RUNS)))
+    def __init__(self, folder: Path, memory_bytes: int, disk_bytes: int | None = None) -> None:
+        self.head_rows = max(_MIN_HEAD_ROWS, min(_MAX_HEAD_ROWS, memory_bytes // (_HEAD_ROW_BYTES * MAX_RUNS)))
+        self.n_bytes = 0
         self._folder = folder
-        self._waiting: list[pl.DataFrame] = []
-        self._waiting_bytes = 0
-        self._table = _empty()
-        self._table_bytes = 0
+        self._disk_bytes = disk_bytes
         self._runs: list[Path] = []
-        self._n_files = 0
-        self.n_spills = 0
+        self._file_numbers = itertools.count()  # the next one is taken in one step, by whatever thread
+        self._lock = threading.Lock()
 
-    def add(self, counts: pl.DataFrame) -> None:
-        """Add a table with columns ``word``, ``count``, ``n_documents``; a word may occur in many tables."""
-        self._waiting.append(counts)
-        self._waiting_bytes += _memory_bytes(counts)
-        if self._waiting_bytes >= min(max(self._table_bytes, self._limit_bytes // 8), self._limit_bytes):
-            self._compact()
-            if self._table_bytes > self._limit_bytes // 2:
-                self._spill()
+    def __len__(self) -> int:
+        return len(self._runs)
 
-    def memory_bytes(self) -> int:
-        """Memory of the tables held now; summing them takes up to four times as much for a moment."""
-        return self._waiting_bytes + self._table_bytes
+    def add(self, rows: Iterable[pa.RecordBatch]) -> None:
+        """Write a run: batches of :data:`RUN_SCHEMA` that follow on each other by word, each word once.
+
+        Raises
+        ------
+        StorageFull : the runs outgrow ``disk_bytes``
+        """
+        path = self._write(rows)
+        with self._lock:
+            self._runs.append(path)
+            self.n_bytes += path.stat().st_size
+            if len(self._runs) < MAX_RUNS:
+                return
+            # Under the lock, so that no two threads merge at once: that would take twice the memory.
+            merged, self._runs = self._runs, []
+            self._runs.append(self._write(_merge_runs(merged, self.head_rows)))
+            for old in merged:
+                old.unlink()
+            self.n_bytes = self._runs[0].stat().st_size
 
     def merged(self) -> Iterator[pl.DataFrame]:
         """Every word once with its sums, in tables sorted by word (code point order) that follow on each other."""
-        self._compact()
-        if not self._runs:
-            yield self._table.sort("word")
-            return
-        if len(self._table):
-            self._spill()
-        yield from _merge_runs(self._runs)
+        for batch in _merge_runs(self._runs, self.head_rows):
+            yield pl.DataFrame(pa.Table.from_batches([batch]))
 
-    def _compact(self) -> None:
-        if self._waiting:
-            summed = pl.concat([self._table, *self._waiting], rechunk=False).group_by("word").agg(*_SUMS)
-            # A column of strings keeps the buffers it was taken from alive; only a copy gives them back.
-            self._table = pl.DataFrame(summed.to_arrow().cast(_RUN_SCHEMA))
-            self._table_bytes = _memory_bytes(self._table)
-            self._waiting, self._waiting_bytes = [], 0
-
-    def _spill(self) -> None:
-        self._write_run(iter([self._table.sort("word")]))
-        self._table, self._table_bytes = _empty(), 0
-        self.n_spills += 1
-        if len(self._runs) >= MAX_RUNS:
-            merged, self._runs = self._runs, []
-            self._write_run(_merge_runs(merged))
-            for path in merged:
-                path.unlink()
-
-    def _write_run(self, tables: Iterator[pl.DataFrame]) -> None:
-        path = self._folder / f"run-{self._n_files:06d}.arrow"
-        self._n_files += 1
+    def _write(self, rows: Iterable[pa.RecordBatch]) -> Path:
+        path = self._folder / f"run-{next(self._file_numbers):06d}.arrow"
         options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, _RUN_SCHEMA, options=options) as writer:
-            for table in tables:
-                writer.write_table(table.to_arrow().cast(_RUN_SCHEMA), max_chunksize=self._head_rows)
-        self._runs.append(path)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, RUN_SCHEMA, options=options) as writer:
+            for batch in rows:
+                for start in range(0, batch.num_rows, self.head_rows):
+                    writer.write_batch(batch.slice(start, self.head_rows))
+                self._check_room(sink.tell())
+        return path
+
+    def _check_room(self, more: int) -> None:
+        if self._disk_bytes is not None and self.n_bytes + more > self._disk_bytes:
+            raise StorageFull(
+                f"the word counts take more than vocabulary.disk, {self._disk_bytes:,} bytes, of disk",
+                expected="room for the table of all distinct words, once or twice",
+                todo="raise vocabulary.disk or vocabulary.memory, or set vocabulary.max_entries for a table that drops "
+                "the rarest words on the way",
+            )
+
+
+class CountingTable:
+    """Counts the words of texts; a full table goes to the runs. Used by one thread at a time.
+
+    Parameters
+    ----------
+    runs : where full tables go
+    memory_bytes : budget for the table and for sorting it; a single text may exceed it, since a table is written
+        between two texts only (its words' numbers of documents would be wrong otherwise)
+
+    Attributes
+    ----------
+    n_spills : tables written because they were full
+    """
+
+    def __init__(self, rules: TokenRules, runs: SortedRuns | None, memory_bytes: int = 1 << 40) -> None:
+        self._runs = runs
+        per_word = WORD_BYTES + _TALLY_BYTES + _ORDER_BYTES + _MEAN_LETTERS
+        most = max(64, min(memory_bytes // per_word, 1 << 30))
+        # An eighth is left for the words of the text that reaches the limit, and as much for letters.
+        self._soft_words = most - most // 8
+        self._soft_letters = _MEAN_LETTERS * self._soft_words
+        start = min(most, 1 << 12)
+        self._index = WordIndex(rules, max_words=start, max_letters=_MEAN_LETTERS * start)
+        # Occurrences, documents, and the last of these documents; documents count from 1, so that 0 is none.
+        self._tallies: npt.NDArray[np.int64] = np.zeros((start, 3), dtype=np.int64)
+        self._next_document = 1
+        self.n_spills = 0
+
+    def memory_bytes(self) -> int:
+        """Memory of the table as it stands."""
+        return self._index.memory_bytes() + self._tallies.nbytes
+
+    def count(self, texts: pa.Array) -> int:
+        """Add the words of texts, each one a document; returns how many words there were."""
+        reading = Reading(self._index, texts)
+        n_tokens = 0
+        at_end = False
+        while not at_end:
+            first_text = reading.n_texts_read
+            at_end = reading.go_on(self._soft_words, self._soft_letters)
+            found = reading.found(first_text)
+            if len(self._tallies) < len(found.targets):
+                tallies = np.zeros((len(found.targets), 3), dtype=np.int64)
+                tallies[: len(self._tallies)] = self._tallies
+                self._tallies = tallies
+            n_tokens += tally(found.codes, found.text_offsets, found.targets, self._tallies, self._next_document)
+            self._next_document += len(found.text_offsets) - 1
+            if self._runs is not None and (
+                len(self._index) >= self._soft_words or self._index.n_letters >= self._soft_letters
+            ):
+                self.write()
+                self.n_spills += 1
+        return n_tokens
+
+    def write(self) -> None:
+        """Hand the table over to the runs, if there is anything in it."""
+        assert self._runs is not None
+        if len(self._index):
+            self._runs.add(self.drain(self._runs.head_rows))
+
+    def drain(self, n_rows: int = _MAX_HEAD_ROWS) -> Iterator[pa.RecordBatch]:
+        """Give out all counts sorted by word, in batches of ``n_rows``, and be empty after the last."""
+        words = self._index.words()
+        order = pc.array_sort_indices(words).to_numpy()
+        order = order[self._tallies[order, 0] > 0]
+        for start in range(0, len(order), n_rows):
+            chosen = order[start : start + n_rows]
+            columns = [words.take(pa.array(chosen)), *(pa.array(self._tallies[chosen, k]) for k in (0, 1))]
+            yield pa.RecordBatch.from_arrays(columns, schema=RUN_SCHEMA)
+        self._index.clear()
+        self._tallies.fill(0)
 
 
 class _Head:
@@ -141,13 +187,15 @@ class _Head:
     def __init__(self, path: Path) -> None:
         self._source = pa.OSFile(str(path), "rb")
         self._reader = pa.ipc.open_stream(self._source)
-        self.table = _empty()
+        self.table = pl.DataFrame(schema={"word": pl.String, "count": pl.Int64, "n_documents": pl.Int64})
         self.at_end = False
 
-    def refill(self) -> None:
-        while not (self.at_end or len(self.table)):
+    def refill(self, n_rows: int) -> None:
+        """Read on until ``n_rows`` stand ready, if the run has as many; a block read is as large as that or smaller."""
+        while not self.at_end and len(self.table) < n_rows:
             try:
-                self.table = pl.DataFrame(pa.Table.from_batches([self._reader.read_next_batch()]))
+                read = pl.DataFrame(pa.Table.from_batches([self._reader.read_next_batch()]))
+                self.table = pl.concat([self.table, read], rechunk=False)
             except StopIteration:
                 self.at_end = True
                 self.close()
@@ -162,33 +210,25 @@ class _Head:
         self._source.close()
 
 
-def _merge_runs(paths: list[Path]) -> Iterator[pl.DataFrame]:
-    """Merge sorted runs block by block.
+def _merge_runs(paths: list[Path], head_rows: int) -> Iterator[pa.RecordBatch]:
+    """Merge sorted runs block by block, with up to ``2 * head_rows`` rows of each in memory.
 
-    The smallest of the heads' last words is a bound: no run can still bring a smaller word than what its head holds,
-    so all rows up to the bound can be summed and given out. The run that set the bound empties its head, hence every
-    step moves on.
+    The smallest of the heads' last words is a bound: no run can still bring a smaller
+    word than what its head holds, so all rows up to the bound can be summed and given out. The run that set the bound
+    empties its head, hence every step moves on; the others are topped up as well, so that a step has about
+    ``head_rows`` rows of each run.
     """
     heads = [_Head(path) for path in paths]
     try:
         while True:
             for head in heads:
-                head.refill()
-            heads = [head for head in heads if not head.at_end]
+                head.refill(head_rows)
+            heads = [head for head in heads if len(head.table)]
             if not heads:
                 return
             bound = min(str(head.table["word"][-1]) for head in heads)
             block = pl.concat([head.take_until(bound) for head in heads])
-            yield block.group_by("word").agg(*_SUMS).sort("word")
+            yield from block.group_by("word").agg(*_SUMS).sort("word").to_arrow().cast(RUN_SCHEMA).to_batches()
     finally:
         for head in heads:
             head.close()
-
-
-def _empty() -> pl.DataFrame:
-    return pl.DataFrame(schema={"word": pl.String, "count": pl.Int64, "n_documents": pl.Int64})
-
-
-def _memory_bytes(table: pl.DataFrame) -> int:
-    # Two integers and a string view a row, and the strings; polars' own estimate leaves out the views.
-    return 32 * len(table) + int(table["word"].str.len_bytes().sum())

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from vecmill.errors import VocabularyError
-from vecmill.progress import track
 from vecmill.store.stage import StageIO, StageReport
-from vecmill.text.sentences import SentenceUnit
-from vecmill.text.tokenize import tokenize_column
+from vecmill.text.word_index import Sentences, WordIndex
 from vecmill.vocabulary.config import EncodeConfig
-from vecmill.vocabulary.token_batches import map_documents
+from vecmill.vocabulary.passes import Corpus
+from vecmill.vocabulary.token_batches import Tools
 from vecmill.vocabulary.token_store import SENTENCE_OFFSETS_NAME, TOKEN_IDS_NAME, TokenStoreWriter
 from vecmill.vocabulary.vocabulary import Vocabulary
 
@@ -35,23 +33,26 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     VocabularyError : not one word of the corpus is in the vocabulary
     """
     vocabulary = Vocabulary.load(io.inputs["vocabulary"])
-    vocabulary.ids  # noqa: B018  built here, once, rather than by every thread at the same time
-    corpus, quarantine = io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet"
+    corpus = Corpus(io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet", config.threads)
+    words = pa.array(vocabulary.words, pa.large_string())
+    tools = Tools(lambda: WordIndex(vocabulary.rules, words), config.threads)
 
-    def encode(batch: pa.RecordBatch) -> EncodedTexts:
-        return encode_column(batch.column("text"), vocabulary, config.sentence_unit)
+    def encode(texts: pa.Array) -> EncodedTexts:
+        with tools.one() as index:
+            found = index.find(texts)
+            return EncodedTexts(found.sentences(config.sentence_unit), len(found.codes))
 
     n_found = n_documents = longest = 0
     length_classes = np.zeros(_LENGTH_CLASSES, dtype=np.int64)
-    with TokenStoreWriter(io.output) as store, track("encoding", unit="documents") as bar:
-        for batch, encoded in map_documents(encode, corpus, quarantine, config.threads):
-            store.append(encoded.token_ids, encoded.sentence_offsets)
-            lengths = np.diff(encoded.sentence_offsets)
+    with TokenStoreWriter(io.output) as store:
+        for batch, encoded in corpus.map(encode, "encoding"):
+            sentences = encoded.sentences
+            store.append(sentences.token_ids, sentences.sentence_offsets)
+            lengths = np.diff(sentences.sentence_offsets)
             length_classes += np.bincount(np.log2(lengths).astype(np.int64), minlength=_LENGTH_CLASSES)
             longest = max(longest, int(lengths.max(initial=0)))
             n_found += encoded.n_found
             n_documents += batch.num_rows
-            bar.advance(batch.num_rows)
         if store.n_tokens == 0:
             raise VocabularyError(
                 f"none of the {n_found:,} words in {n_documents:,} documents is among the "
@@ -85,32 +86,16 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """Sentences of a column of texts as word ids.
+    """Texts as sentences of word ids.
 
     Attributes
     ----------
-    token_ids : int32[n], each in [0, len(vocabulary))
-    sentence_offsets : int64[m + 1], strictly rising from 0 to n
+    sentences : without words outside the vocabulary, and without sentences that this empties
     n_found : words found in the texts, those outside the vocabulary included
     """
 
-    token_ids: npt.NDArray[np.int32]
-    sentence_offsets: npt.NDArray[np.int64]
+    sentences: Sentences
     n_found: int
-
-
-def encode_column(texts: pa.Array, vocabulary: Vocabulary, unit: SentenceUnit) -> EncodedTexts:
-    """Cut a column of texts into sentences of word ids, without words that the vocabulary lacks."""
-    tokens = tokenize_column(texts, vocabulary.rules, unit)
-    ids = vocabulary.ids
-    words = tokens.words.to_pylist()
-    # Each distinct word is looked up once; one column repeats its words ten times over.
-    id_by_code = np.fromiter((ids.get(word, -1) for word in words), dtype=np.int32, count=len(words))
-    token_ids = id_by_code[tokens.codes]
-    is_known = token_ids >= 0
-    n_known_before = np.zeros(len(token_ids) + 1, dtype=np.int64)
-    np.cumsum(is_known, out=n_known_before[1:])
-    return EncodedTexts(token_ids[is_known], np.unique(n_known_before[tokens.sentence_offsets]), len(token_ids))
 
 
 def _class_name(k: int) -> str:

@@ -1,4 +1,4 @@
-"""The corpus as batches of tokens: read in order, tokenised by several threads, handed on in order."""
+"""The corpus as batches of texts: read in order, worked on by several threads, handed on in order."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +18,14 @@ import pyarrow.compute as pc
 from vecmill.corpus.documents import iter_documents
 
 Result = TypeVar("Result")
+Tool = TypeVar("Tool")
 
-# UTF-8 text in one batch. Larger batches repeat fewer words, smaller ones take less memory: about 12 times this
-# for each thread. A single larger document still makes a single batch.
-BATCH_BYTES = 4 << 20
+# UTF-8 text in one batch; what is found in it takes up to two and a half times as much. A single larger document still
+# makes a single batch.
+BATCH_BYTES = 1 << 20
+
+# What a thread holds besides its tools: a batch at work and one that waits, and its share of what is being read.
+THREAD_BYTES = 10 * BATCH_BYTES
 
 
 def cut_batch(batch: pa.RecordBatch, max_bytes: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
@@ -63,6 +69,31 @@ def map_documents(
         finally:
             for _, result in waiting:
                 result.cancel()
+
+
+class Tools(Generic[Tool]):
+    """One tool for each thread that works, whichever thread that is.
+
+    Parameters
+    ----------
+    make : makes a tool
+    threads : how many; 0 for one a core
+    """
+
+    def __init__(self, make: Callable[[], Tool], threads: int) -> None:
+        self.all = [make() for _ in range(threads or available_cores())]
+        self._free: SimpleQueue[Tool] = SimpleQueue()
+        for tool in self.all:
+            self._free.put(tool)
+
+    @contextmanager
+    def one(self) -> Iterator[Tool]:
+        """A tool that nobody else uses inside the block."""
+        tool = self._free.get()
+        try:
+            yield tool
+        finally:
+            self._free.put(tool)
 
 
 def available_cores() -> int:

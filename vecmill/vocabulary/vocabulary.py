@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +19,36 @@ from vecmill.vocabulary.schema import PARQUET_OPTIONS, VOCABULARY_SCHEMA
 FILE_NAME = "vocabulary.parquet"
 
 _RULES_KEY = b"vecmill.token_rules"
+_CERTIFICATE_KEY = b"vecmill.certificate"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is known about words that are missing. Counts of the words that are there are exact in any case.
+
+    Attributes
+    ----------
+    min_count, min_documents : what was asked for
+    n_tokens : words of the corpus
+    delta : a word that counting let go occurred at most so often; 0 where all words were counted
+    complete_from : (derived) each word that occurs at least so often, in ``min_documents`` documents, was considered
+    n_cut_by_size : words that reached both thresholds and that ``max_size`` left out
+    """
+
+    min_count: int
+    min_documents: int
+    n_tokens: int
+    delta: int
+    n_cut_by_size: int = 0
+
+    @property
+    def complete_from(self) -> int:
+        return max(self.min_count, self.delta + 1)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether it is proven that counting lost no word that reaches ``min_count``."""
+        return self.complete_from <= self.min_count
 
 
 class Vocabulary:
@@ -30,6 +60,7 @@ class Vocabulary:
     counts : int64[n], occurrences, each at least 1
     n_documents : int64[n], documents that the word occurs in
     rules : how text was cut into these words, and has to be cut to be encoded with them
+    certificate : what is known about missing words, None for a vocabulary that was not counted from a corpus
 
     Raises
     ------
@@ -42,11 +73,13 @@ class Vocabulary:
         counts: npt.NDArray[np.int64],
         n_documents: npt.NDArray[np.int64],
         rules: TokenRules = DEFAULT_RULES,
+        certificate: Certificate | None = None,
     ) -> None:
         self.words = words
         self.counts = np.ascontiguousarray(counts, dtype=np.int64)
         self.n_documents = np.ascontiguousarray(n_documents, dtype=np.int64)
         self.rules = rules
+        self.certificate = certificate
         if self.counts.shape != (len(words),) or self.n_documents.shape != (len(words),):
             raise ValueError(
                 f"{len(words)} words with counts of shape {self.counts.shape} and "
@@ -71,7 +104,10 @@ class Vocabulary:
 
     def save(self, folder: Path) -> None:
         """Write ``vocabulary.parquet`` into a folder: the same bytes for the same vocabulary."""
-        schema = VOCABULARY_SCHEMA.with_metadata({_RULES_KEY: json.dumps(asdict(self.rules), sort_keys=True).encode()})
+        metadata = {_RULES_KEY: json.dumps(asdict(self.rules), sort_keys=True)}
+        if self.certificate is not None:
+            metadata[_CERTIFICATE_KEY] = json.dumps(asdict(self.certificate), sort_keys=True)
+        schema = VOCABULARY_SCHEMA.with_metadata(metadata)
         columns = [
             pa.array(np.arange(len(self), dtype=np.int32)),
             pa.array(self.words, pa.string()),
@@ -102,8 +138,12 @@ class Vocabulary:
         if not np.array_equal(word_ids.to_numpy(), np.arange(len(table))):
             raise _not_a_vocabulary(path, "its word_id does not count 0, 1, 2, …")
         try:
-            rules = TokenRules(**json.loads((table.schema.metadata or {})[_RULES_KEY]))
-            return cls(words.to_pylist(), counts.to_numpy(), n_documents.to_numpy(), rules)
+            metadata = table.schema.metadata or {}
+            rules = TokenRules(**json.loads(metadata[_RULES_KEY]))
+            certificate = (
+                Certificate(**json.loads(metadata[_CERTIFICATE_KEY])) if _CERTIFICATE_KEY in metadata else None
+            )
+            return cls(words.to_pylist(), counts.to_numpy(), n_documents.to_numpy(), rules, certificate)
         except KeyError as error:
             raise _not_a_vocabulary(path, "it does not say how text becomes words") from error
         except (TypeError, ValueError) as error:
