@@ -10,5 +10,5 @@ from vecmill.store.execute import StageOutcome
 
 @stage_task("register", retries=2)
 def register(run: PipelineRun, *inputs: StageOutcome) -> StageOutcome:
-    """Register the model, and make it champion if it scores higher."""
+    """Register the model, and make it champion if it is better beyond noise."""
     return build_or_reuse(run, "register", inputs)

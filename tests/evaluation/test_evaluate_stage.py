@@ -39,7 +39,9 @@ def test_files_metrics_and_table(model: WordVectors, tmp_path: Path) -> None:
     io = stage_io(tmp_path, model)
     config = EvaluationConfig(benchmarks=("wordsim353", "rw"), n_resamples=100, n_neighbours=3, n_neighbour_words=4)
     report = evaluate_words(config, io)
-    assert sorted(path.name for path in io.output.iterdir()) == ["neighbours.parquet", "scores.json"]
+    assert sorted(path.name for path in io.output.iterdir()) == [
+        *("analogies.json", "items.parquet", "neighbours.parquet", "scores.json", "statistics.json")
+    ]
 
     wordsim, rare = json.loads((io.output / "scores.json").read_text(encoding="utf-8"))
     assert wordsim["benchmark"] == "wordsim353" and wordsim["coverage"] == 1.0 and wordsim["n_covered"] == 353
@@ -53,9 +55,18 @@ def test_files_metrics_and_table(model: WordVectors, tmp_path: Path) -> None:
     assert metrics["mean_coverage"] == (wordsim["coverage"] + rare["coverage"]) / 2
     assert (metrics["n_words"], metrics["dim"], metrics["space_id"]) == (len(model), 10, model.space_id)
 
+    [google] = json.loads((io.output / "analogies.json").read_text(encoding="utf-8"))
+    assert google["n_questions"] == 19_544 and google["n_words"] == len(model) and len(google["sections"]) == 14
+    assert metrics["google_analogies_accuracy_all"] == google["n_correct"] / 19_544
+    assert metrics["google_analogies_accuracy"] == google["accuracy"] and google["n_covered"] > 0
+    statistics = json.loads((io.output / "statistics.json").read_text(encoding="utf-8"))
+    assert statistics["n_words"] == len(model) == statistics["n_hubness_words"]
+    for name in ("cosine_mean", "isotropy", "effective_dim", "hubness_skewness", "norm_median"):
+        assert metrics[name] == statistics[name] != 0
+
     table = pq.read_table(io.output / "neighbours.parquet")
     assert table.schema.types == [pa.string(), pa.int32(), pa.string(), pa.float32()]
-    assert report.rows == {"neighbours.parquet": 12} and table.num_rows == 12
+    assert report.rows == {"items.parquet": 353 + 2034, "neighbours.parquet": 12} and table.num_rows == 12
     rows = table.to_pylist()
     assert [row["rank"] for row in rows] == [1, 2, 3] * 4
     assert [(row["neighbour"], row["cosine"]) for row in rows[:3]] == [
@@ -64,6 +75,7 @@ def test_files_metrics_and_table(model: WordVectors, tmp_path: Path) -> None:
     assert [row["benchmark"] for row in report.table] == ["WordSim-353", "Rare Words"]
     assert len({tuple(row) for row in report.table}) == 1
     json.dumps(report.table, allow_nan=False)
+    assert f"right of {google['n_covered']:,} questions" in report.markdown
     assert rows[0]["word"] in report.markdown and "95 %" in report.markdown
 
 
@@ -77,6 +89,7 @@ def test_the_same_input_gives_the_same_bytes(model: WordVectors, tmp_path: Path)
     assert outputs[0] == outputs[1]
     assert outputs[0]["scores.json"] != outputs[2]["scores.json"]
     assert outputs[0]["neighbours.parquet"] == outputs[2]["neighbours.parquet"]
+    assert outputs[0]["items.parquet"] == outputs[2]["items.parquet"]
 
 
 def test_the_mean_counts_every_benchmark(model: WordVectors, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vecmill.evaluation.benchmarks import Benchmark, load_benchmark
-from vecmill.evaluation.similarity import find_word, word_similarity
+from vecmill.evaluation.similarity import common_similarity, find_word, word_similarity
 from vecmill.vectors.word_vectors import WordVectors
 
 
@@ -182,3 +182,26 @@ def test_wider_confidence_is_a_wider_interval() -> None:
     narrow, wide = (word_similarity(model, RATED, confidence=c, n_resamples=500) for c in (0.5, 0.95))
     assert None not in (narrow.lower, wide.lower, narrow.upper, wide.upper)
     assert wide.lower < narrow.lower < narrow.upper < wide.upper  # type: ignore[operator]
+
+
+def test_models_on_the_pairs_that_all_of_them_cover() -> None:
+    benchmark = load_benchmark("wordsim353")
+    words = sorted({word.lower() for word in (*benchmark.words1, *benchmark.words2)})
+    rng = np.random.default_rng(6)
+    rows = rng.normal(size=(len(words), 8))
+    models = {
+        "whole": WordVectors(words, rows),
+        "half": WordVectors(words[::2], rng.normal(size=rows[::2].shape)),
+        "other": WordVectors(words[50:], rows[50:] * 2),
+    }
+    found = common_similarity(models, benchmark, n_resamples=100)
+    known = set(words[::2]) & set(words[50:])
+    n_common = sum(
+        a.lower() in known and b.lower() in known for a, b in zip(benchmark.words1, benchmark.words2, strict=True)
+    )
+    assert {score.n_pairs for score in found.values()} == {n_common} and 0 < n_common < 353
+    assert all(score.coverage == 1.0 for score in found.values())
+    # the same vectors on the same pairs, resampled alike
+    assert (found["whole"].spearman, found["whole"].lower) == (found["other"].spearman, found["other"].lower)
+    nothing = common_similarity({"a": models["whole"], "b": WordVectors(["qq"], np.ones((1, 8)))}, benchmark)
+    assert nothing["a"].spearman is None and nothing["a"].n_pairs == 0 and "0 pairs" in nothing["a"].reason

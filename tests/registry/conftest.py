@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from servers import answers, free_port, stop, wait_until
+from vecmill.evaluation.items import BenchmarkItems, write_items
 from vecmill.evaluation.similarity import SimilarityScore
 from vecmill.registry.config import RegistryConfig
 from vecmill.registry.session import registry_session
@@ -56,6 +61,27 @@ def _scored(name: str, digest: str, score: float | None) -> dict[str, Any]:
     ).as_json()
 
 
+N_ITEMS = 300
+
+
+def answered(
+    name: str, digest: str, score: float | None, stream: int, n_items: int = N_ITEMS, n_unknown: int = 0
+) -> BenchmarkItems:
+    """Items of which a model's answers correlate with the ratings by about ``score``; None: it knows no word.
+
+    Ratings belong to the benchmark; of the noise, most is the same for all models, as if they had read one corpus.
+    """
+    latent, shared = np.random.default_rng([len(name), 1]).normal(size=(2, n_items))
+    own = np.random.default_rng([len(name), 2, stream]).normal(size=n_items)
+    if score is None:
+        cosines = np.full(n_items, np.nan)
+    else:
+        cosines = score * latent + np.sqrt(1 - score**2) * (0.95 * shared + 0.312 * own)
+    cosines[:n_unknown] = np.nan
+    words = tuple(f"a{at}" for at in range(n_items)), tuple(f"b{at}" for at in range(n_items))
+    return BenchmarkItems(name, name.title(), digest, *words, np.round(latent, 1), cosines)
+
+
 class Finished:
     """Builds the inputs of ``register`` below ``root``; each call gives other vectors, as if trained anew."""
 
@@ -68,9 +94,15 @@ class Finished:
         score: float | None,
         *,
         sources: tuple[str, ...] = ("corpus/*.txt",),
+        recipe: str | None = None,
+        n_items: int = N_ITEMS,
+        n_unknown: int = 0,
         benchmarks: tuple[tuple[str, str], ...] = (("wordsim353", "d353"),),
     ) -> StageIO:
-        """``benchmarks`` are names and digests; each gets the same score."""
+        """``benchmarks`` are names and digests; each gets the same score.
+
+        Equal ``recipe``: trainings that differ in the seed alone.
+        """
         self._n_made += 1
         root = self._root / str(self._n_made)
         vectors = np.random.default_rng(self._n_made).normal(size=(len(WORDS), 4)).astype(np.float32)
@@ -78,6 +110,8 @@ class Finished:
         losses = {"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.5], "n_pairs": [9, 9, 9], "learning_rate": [0.02, 0.01, 0.0]}
         pq.write_table(pa.table(losses), root / "train" / "losses.parquet")
         self._json(root / "evaluate" / "scores.json", [_scored(name, digest, score) for name, digest in benchmarks])
+        items = [answered(name, digest, score, self._n_made, n_items, n_unknown) for name, digest in benchmarks]
+        write_items(root / "evaluate" / "items.parquet", items)
         table = {"word": ["king"], "rank": [1], "neighbour": ["queen"], "cosine": [0.8]}
         pq.write_table(pa.table(table), root / "evaluate" / "neighbours.parquet")
         self._json(root / "contract" / "report.json", {"passed": True})
@@ -89,7 +123,10 @@ class Finished:
             "contract": manifest("contract", {"max_failing_frac": 0.1}, {}),
             "vocabulary": manifest("vocabulary", {"min_count": 5}, {"n_words": len(WORDS)}, seed=7),
             "train": manifest(
-                "train", {"dim": 4, "made": self._n_made}, {"final_loss": 1.5, "dim": 4, "n_pairs": 27}, seed=7
+                "train",
+                {"dim": 4, "made": recipe or self._n_made},
+                {"final_loss": 1.5, "dim": 4, "n_pairs": 27},
+                seed=self._n_made,
             ),
             "evaluate": manifest("evaluate", {"benchmarks": ["wordsim353"]}, metrics, seed=7),
         }
@@ -133,3 +170,23 @@ def client(sqlite_config: RegistryConfig) -> Any:
 
     uri = sqlite_config.tracking_uri
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Iterator[str]:
+    """Address of an MLflow server that keeps its database and files below a folder of its own."""
+    root = tmp_path_factory.mktemp("server")
+    (root / "mlflow.db").write_bytes(empty_registry.read_bytes())
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{root}/mlflow.db"]
+    command += ["--artifacts-destination", f"{root}/files", "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (root / "log").open("w") as log:
+        # A session of its own, so that the workers can be stopped together with the server.
+        server = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 120, "MLflow's server", server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            stop(server)

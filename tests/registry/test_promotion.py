@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vecmill.registry.ledger import Change
 from vecmill.registry.promotion import (
     Contender,
     Verdict,
@@ -120,23 +121,27 @@ def test_tags_of_other_hands_are_no_scores(text: str | None) -> None:
     assert current_champion(_Registry(tags), "words", "rho") == Contender("1", None)
 
 
-class _Calls:
-    """Stands in for MLflow's client and writes down what it is asked."""
+class _Ledger:
+    """Stands in for the ledger and writes down what it is asked."""
 
     def __init__(self) -> None:
-        self.made: list[tuple[Any, ...]] = []
+        self.asked: list[Change] = []
 
-    def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
-        self.made.append(("alias", name, alias, version))
-
-    def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
-        self.made.append(("tag", name, version, key, value))
+    def change(self, change: Change) -> str:
+        self.asked.append(change)
+        return "row"
 
 
-@pytest.mark.parametrize("promote", [True, False])
-def test_aliases_are_set_never_deleted_and_the_verdict_comes_last(promote: bool) -> None:
-    calls = _Calls()
-    move_aliases(calls, "words", "2", Verdict(promote, "why"))
-    champion = [("alias", "words", "champion", "2")] if promote else []
-    settled = ("tag", "words", "2", "vecmill.verdict", "champion" if promote else "challenger")
-    assert calls.made == [("alias", "words", "challenger", "2"), *champion, settled]
+@pytest.mark.parametrize(
+    ("verdict", "moved", "said"),
+    [
+        (Verdict(True, "why", "promote"), {"challenger": "2", "champion": "2"}, "promote"),
+        (Verdict(False, "why", "not separable"), {"challenger": "2"}, "not separable"),
+        (Verdict(False, "why"), {"challenger": "2"}, "keep"),
+    ],
+)
+def test_aliases_move_by_way_of_the_ledger(verdict: Verdict, moved: dict[str, str], said: str) -> None:
+    ledger: Any = _Ledger()
+    assert move_aliases(None, "words", "2", verdict, ledger) == "row"
+    settled = {"vecmill.verdict": "champion" if verdict.promote else "challenger"}
+    assert ledger.asked == [Change("register", "2", moved, said, "why", settled)]

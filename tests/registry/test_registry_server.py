@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from servers import answers, free_port, stop, wait_until
 from vecmill.registry.config import RegistryConfig
 from vecmill.registry.probe import Registered, registered
 from vecmill.registry.register import register_model
@@ -20,26 +15,6 @@ from vecmill.store.stage import StageIO
 from vecmill.vectors.word_vectors import WordVectors
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Iterator[str]:
-    """Address of a server that keeps its database and files below a folder of its own."""
-    root = tmp_path_factory.mktemp("server")
-    (root / "mlflow.db").write_bytes(empty_registry.read_bytes())
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{root}/mlflow.db"]
-    command += ["--artifacts-destination", f"{root}/files", "--workers", "1"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (root / "log").open("w") as log:
-        # A session of its own, so that the workers can be stopped together with the server.
-        server = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True)
-        try:
-            wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 120, "MLflow's server", server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            stop(server)
 
 
 def test_register_over_http(address: str, finished: Callable[..., StageIO], capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,8 @@ from typing import Annotated
 
 import typer
 
+from vecmill.cli.registry import registry_app
+from vecmill.cli.vectors import vectors_app
 from vecmill.config.files import PIPELINES_FILE
 from vecmill.errors import VecmillError
 from vecmill.quiet import be_quiet
@@ -27,6 +29,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(registry_app)
+app.add_typer(vectors_app)
 
 Name = Annotated[str, typer.Argument(help="Name of a deployment in the pipelines file, such as words.")]
 File = Annotated[Path, typer.Option("--file", help="The pipelines file.")]

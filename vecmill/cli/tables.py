@@ -30,6 +30,8 @@ def show_summary(summary: dict[str, Any], console: Console) -> None:
     if model:
         aliases = f" ({', '.join(sorted(model['aliases']))})" if model["aliases"] else ""
         console.print(f"Model [bold]{model['name']}[/] version {model['version']}{aliases}", soft_wrap=True)
+        if model["tests"]:
+            console.print(_comparison(model["tests"]))
         if model["verdict"]:
             console.print(f"  {model['verdict']}", soft_wrap=True, markup=False)
     console.print(f"Artifacts: {summary['store']}", soft_wrap=True)
@@ -53,7 +55,20 @@ def _scores(rows: list[dict[str, Any]]) -> Table:
     mean = sum(row["spearman_all_pairs"] or 0.0 for row in rows) / len(rows)
     table.add_section()
     table.add_row("mean", "", "", "", f"[bold]{_number(mean)}[/]")
-    table.caption = "All pairs: a pair with an unknown word counts as undecided. Its mean decides who is champion."
+    table.caption = "All pairs: a pair with an unknown word counts as undecided. These are what the gate compares."
+    table.caption_justify = "left"
+    return table
+
+
+def _comparison(tests: list[dict[str, Any]]) -> Table:
+    table = Table(title="New version against champion (all pairs)", title_justify="left", title_style="bold")
+    for column in ("benchmark", "champion", "new", "difference", "interval", "p"):
+        table.add_column(column, justify="left" if column == "benchmark" else "right")
+    for row in tests:
+        interval = f"{row['lower']:+.3f} … {row['upper']:+.3f}"
+        numbers = (_number(row["champion"]), _number(row["challenger"]), f"{row['difference']:+.3f}", interval)
+        table.add_row(row["title"], *numbers, f"{row['p_holm']:.2g}")
+    table.caption = "p: of such a gain between equal models, all benchmarks corrected together"
     table.caption_justify = "left"
     return table
 

@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from vecmill.errors import ConfigError, FormatError
-from vecmill.evaluation.config import EvaluationConfig, is_path
+from vecmill.evaluation.config import EvaluationConfig, is_path, metric_name
 
 _TABLES = Path(__file__).parent / "tables"
 _HEADER = ("word1", "word2", "score")
@@ -162,7 +161,7 @@ RECORDS = {
 
 
 def benchmark_files(config: EvaluationConfig) -> list[Path]:
-    """The files whose content the evaluate stage reads besides its input artifacts, in the order of the configuration.
+    """The tables of rated pairs that the evaluate stage reads, in the order of the configuration.
 
     Raises
     ------
@@ -172,7 +171,7 @@ def benchmark_files(config: EvaluationConfig) -> list[Path]:
     files: dict[str, Path] = {}
     for entry in config.benchmarks:
         path = Path(entry).expanduser() if is_path(entry) else _TABLES / f"{entry}.tsv"
-        name = _metric_name(path)
+        name = metric_name(path)
         if not path.is_file():
             raise ConfigError(
                 f"evaluate.benchmarks names {entry!r}, but {path} is {'a folder' if path.is_dir() else 'missing'}",
@@ -247,7 +246,7 @@ def read_benchmark(path: Path) -> Benchmark:
         raise FormatError(f"{path}: no pair follows the header", expected="one rated word pair a line")
     words1, words2, scores = zip(*rows, strict=True)
     return Benchmark(
-        name=_metric_name(path),
+        name=metric_name(path),
         title=path.stem,
         words1=words1,
         words2=words2,
@@ -270,7 +269,3 @@ def _checked_row(path: Path, number: int, fields: tuple[str, ...]) -> tuple[str,
             todo="repair or leave out the line",
         )
     return word1, word2, score
-
-
-def _metric_name(path: Path) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "benchmark"

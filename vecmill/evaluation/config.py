@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated
+import re
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from vecmill.config.base import Config
 
 BUNDLED_BENCHMARKS = ("wordsim353", "simlex999", "men", "rw", "scws")
+GOOGLE_ANALOGIES = "google_analogies"
 
 
 def is_path(benchmark: str) -> bool:
@@ -17,16 +20,29 @@ def is_path(benchmark: str) -> bool:
     return any(mark in benchmark for mark in "./\\")
 
 
+def metric_name(path: Path) -> str:
+    """A benchmark's name from that of its file: lower case, digits and underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "benchmark"
+
+
 def _known_or_path(benchmark: str) -> str:
+    return _checked(benchmark, BUNDLED_BENCHMARKS, "the path of a TSV file, such as ratings.tsv")
+
+
+def _known_questions_or_path(questions: str) -> str:
+    return _checked(questions, (GOOGLE_ANALOGIES,), "the path of a file of questions, such as questions.txt")
+
+
+def _checked(benchmark: str, bundled: tuple[str, ...], or_else: str) -> str:
     if "://" in benchmark:
         raise ValueError(f"the benchmark {benchmark!r} is not a local file. Copy it beside the configuration first")
-    if benchmark in BUNDLED_BENCHMARKS or is_path(benchmark):
+    if benchmark in bundled or is_path(benchmark):
         return benchmark
-    near = difflib.get_close_matches(benchmark.lower(), BUNDLED_BENCHMARKS, n=1)
+    near = difflib.get_close_matches(benchmark.lower(), bundled, n=1)
     raise ValueError(
         f"no benchmark is named {benchmark!r}. "
         + (f"Did you mean {near[0]!r}? " if near else "")
-        + f"Expected: one of {', '.join(BUNDLED_BENCHMARKS)}, or the path of a TSV file, such as ratings.tsv"
+        + f"Expected: one of {', '.join(bundled)}, or {or_else}"
     )
 
 
@@ -38,6 +54,23 @@ class EvaluationConfig(Config):
         min_length=1,
         description="Word-similarity benchmarks: names of bundled ones, or paths of TSV files with the header "
         "word1, word2, score. Default: every bundled one",
+    )
+    analogies: tuple[Annotated[str, AfterValidator(_known_questions_or_path)], ...] = Field(
+        default=(GOOGLE_ANALOGIES,),
+        description="Analogy questions: google_analogies, or paths of files in the same format (lines `: section`, and "
+        "four words a line). Default: Google's, Mikolov et al. 2013a",
+    )
+    analogy_method: Literal["3cosadd", "3cosmul"] = Field(
+        default="3cosadd",
+        description="How analogies are answered: 3cosadd (Mikolov, Yih and Zweig 2013; word2vec.c and gensim) or "
+        "3cosmul (Levy and Goldberg 2014). Default: word2vec's",
+    )
+    analogy_words: int = Field(
+        default=30_000,
+        ge=4,
+        le=10_000_000,
+        description="Analogies are asked and answered among this many words from the top of the vocabulary. Default: "
+        "word2vec's demo-word-accuracy.sh",
     )
     confidence: float = Field(
         default=0.95,
@@ -51,6 +84,13 @@ class EvaluationConfig(Config):
         le=1_000_000,
         description="Bootstrap resamples behind each interval. Default: Efron and Tibshirani 1993, section 13.3, "
         "advise 1,000 for percentiles",
+    )
+    statistics_words: int = Field(
+        default=5_000,
+        ge=0,
+        le=100_000,
+        description="Words from the top of the vocabulary whose neighbourhoods are counted for the hubness statistics, "
+        "each compared with each. Default: our choice, well below a second",
     )
     neighbour_words: tuple[str, ...] = Field(
         default=(),

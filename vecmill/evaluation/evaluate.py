@@ -1,4 +1,4 @@
-"""The evaluate stage: scores with intervals and coverage, and neighbours to look at."""
+"""The evaluate stage: scores with intervals and coverage, analogies, statistics, and neighbours to look at."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from vecmill.evaluation.benchmarks import Benchmark, benchmark_files, load_benchmark
+from vecmill.evaluation.analogies import AnalogyScore, score_analogies
+from vecmill.evaluation.analogy_questions import evaluation_files, load_analogies
+from vecmill.evaluation.benchmarks import Benchmark, load_benchmark
 from vecmill.evaluation.config import EvaluationConfig
+from vecmill.evaluation.geometry import vector_statistics
+from vecmill.evaluation.items import ITEMS_NAME, benchmark_items, write_items
 from vecmill.evaluation.similarity import SimilarityScore, find_word, word_similarity
 from vecmill.progress import track
 from vecmill.store.stage import StageIO, StageReport
@@ -18,15 +22,21 @@ from vecmill.vectors.word_vectors import WordVectors
 # Neighbour lists shown in the report; all of them are in the file.
 _N_LISTS_SHOWN = 10
 _N_NEIGHBOURS_SHOWN = 6
+# Of the statistics, what is worth a metric; all of them are in the file.
+_STATISTICS_REPORTED = ("cosine_mean", "isotropy", "effective_dim", "hubness_skewness", "norm_median")
 
 
 def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
     """Score the vectors of the train stage on every configured benchmark and list neighbours of a few words.
 
     Reads ``vectors/`` of the input ``train`` and the files that
-    :func:`vecmill.evaluation.benchmarks.benchmark_files` names. Writes
+    :func:`vecmill.evaluation.analogy_questions.evaluation_files` names. Writes
 
     - ``scores.json``: one object per benchmark with the fields of :class:`SimilarityScore`, undefined numbers null
+    - ``items.parquet``: what the model made of every single pair (:func:`vecmill.evaluation.items.write_items`), by
+      which it is compared with other models
+    - ``analogies.json``: one object per file of questions with the fields of :class:`AnalogyScore`
+    - ``statistics.json``: the fields of :class:`vecmill.evaluation.geometry.VectorStatistics`
     - ``neighbours.parquet``: ``word`` (string), ``rank`` (int32, from 1), ``neighbour`` (string), ``cosine`` (float32)
 
     Metrics
@@ -37,6 +47,8 @@ def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
         ``spearman_all_pairs``, a benchmark without a score counting as 0. A mean over covered pairs would rise when a
         model loses the words it is bad at, and a mean over scored benchmarks when it loses a whole benchmark.
     ``mean_spearman_covered`` : mean of ``spearman`` over the benchmarks that have one, for comparison with literature
+    ``QUESTIONS_accuracy`` (left out where undefined), ``…_accuracy_all``, ``…_coverage`` : of analogies
+    ``cosine_mean``, ``isotropy``, ``effective_dim``, ``hubness_skewness``, ``norm_median`` : of the vectors themselves
     ``mean_coverage``, ``n_benchmarks``, ``n_benchmarks_scored``, ``n_words``, ``dim``, ``space_id``
 
     Raises
@@ -44,12 +56,14 @@ def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
     ConfigError : a benchmark's file is missing
     FormatError : a benchmark or the vectors are not what they should be
     """
-    benchmark_files(config)  # refuses missing files and names that collide
+    evaluation_files(config)  # refuses missing files and names that collide
     benchmarks = [load_benchmark(entry) for entry in config.benchmarks]
+    questions = [load_analogies(entry) for entry in config.analogies]
     vectors = WordVectors.load(io.inputs["train"] / "vectors")
 
     scores = []
-    with track("scoring benchmarks", len(benchmarks), "benchmarks") as bar:
+    analogies = []
+    with track("scoring benchmarks", len(benchmarks) + len(questions), "benchmarks") as bar:
         for benchmark in benchmarks:
             scores.append(
                 word_similarity(
@@ -61,18 +75,32 @@ def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
                 )
             )
             bar.advance()
-    text = json.dumps([score.as_json() for score in scores], indent=2, ensure_ascii=False, allow_nan=False)
-    (io.output / "scores.json").write_text(text + "\n", encoding="utf-8")
+        for each in questions:
+            analogies.append(score_analogies(vectors, each, method=config.analogy_method, n_words=config.analogy_words))
+            bar.advance()
+    statistics = vector_statistics(vectors, n_hubness_words=config.statistics_words).as_json()
+    _write_json(io.output / "scores.json", [score.as_json() for score in scores])
+    _write_json(io.output / "analogies.json", [score.as_json() for score in analogies])
+    _write_json(io.output / "statistics.json", statistics)
+
+    n_items = write_items(io.output / ITEMS_NAME, [benchmark_items(vectors, benchmark) for benchmark in benchmarks])
 
     queries, unknown = neighbour_queries(vectors, benchmarks, config)
     neighbours = dict(zip(queries, vectors.neighbours_of_words(queries, config.n_neighbours), strict=True))
     n_rows = _write_neighbours(io.output / "neighbours.parquet", neighbours)
 
     return StageReport(
-        metrics={**_metrics(scores), "n_words": len(vectors), "dim": vectors.dim, "space_id": vectors.space_id},
-        rows={"neighbours.parquet": n_rows},
+        metrics={
+            **_metrics(scores),
+            **_analogy_metrics(analogies),
+            **{name: statistics[name] for name in _STATISTICS_REPORTED if statistics[name] is not None},
+            "n_words": len(vectors),
+            "dim": vectors.dim,
+            "space_id": vectors.space_id,
+        },
+        rows={ITEMS_NAME: n_items, "neighbours.parquet": n_rows},
         table=[_table_row(score) for score in scores],
-        markdown=_markdown(scores, neighbours, unknown),
+        markdown=_markdown(scores, analogies, neighbours, unknown),
     )
 
 
@@ -135,6 +163,20 @@ def _metrics(scores: list[SimilarityScore]) -> dict[str, Any]:
     return metrics | {"n_benchmarks": len(scores), "n_benchmarks_scored": len(covered)}
 
 
+def _analogy_metrics(scores: list[AnalogyScore]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for score in scores:
+        if score.accuracy is not None:
+            metrics[f"{score.benchmark}_accuracy"] = score.accuracy
+        metrics[f"{score.benchmark}_accuracy_all"] = score.accuracy_all
+        metrics[f"{score.benchmark}_coverage"] = score.coverage
+    return metrics
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
 def _table_row(score: SimilarityScore) -> dict[str, Any]:
     return {
         "benchmark": score.title,
@@ -154,12 +196,22 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _markdown(scores: list[SimilarityScore], neighbours: dict[str, list[tuple[str, float]]], unknown: list[str]) -> str:
+def _markdown(
+    scores: list[SimilarityScore],
+    analogies: list[AnalogyScore],
+    neighbours: dict[str, list[tuple[str, float]]],
+    unknown: list[str],
+) -> str:
     paragraphs = [
         "Spearman's rank correlation of cosines with human ratings, on the pairs whose words both have vectors, with "
         f"its {100 * scores[0].confidence:g} % interval ({scores[0].n_resamples:,} bootstrap resamples). "
         "`spearman_all_pairs` puts the other pairs in the middle of the ranks, so that lost vocabulary costs, and "
         "leaves out pairs of a word with itself, which any vectors get right; `mean_spearman` is its mean."
+    ]
+    paragraphs += [
+        f"{score.title}: {score.n_correct:,} right of {score.n_covered:,} questions that the first {score.n_words:,} "
+        f"words cover, of {score.n_questions:,} in all ({score.method})."
+        for score in analogies
     ]
     if unknown:
         paragraphs.append(f"Without vector, so without neighbours: {', '.join(unknown)}.")

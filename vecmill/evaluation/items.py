@@ -160,6 +160,8 @@ def read_items(path: Path) -> dict[str, BenchmarkItems]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.is_file():
+        raise _refused(path, "there is no such file")
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:

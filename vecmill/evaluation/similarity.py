@@ -17,7 +17,9 @@ Stated policies, the same for every model:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,7 +105,7 @@ def word_similarity(
     n_covered = int(covered.sum())
     ratings = np.array(benchmark.scores, dtype=np.float64)
     cosines = vectors.similarities(ids1[covered], ids2[covered])
-    different = np.array([a != b for a, b in zip(benchmark.words1, benchmark.words2, strict=True)])
+    different = np.array([a != b for a, b in zip(benchmark.words1, benchmark.words2, strict=True)], dtype=np.bool_)
     streams = np.random.SeedSequence([seed, int(benchmark.digest[:16], 16)]).spawn(2)
 
     rho = r = interval = None
@@ -136,7 +138,7 @@ def word_similarity(
         upper_all_pairs=interval_all.upper if interval_all else None,
         n_pairs=len(benchmark),
         n_covered=n_covered,
-        coverage=n_covered / len(benchmark),
+        coverage=n_covered / len(benchmark) if len(benchmark) else 0.0,
         n_self_pairs=int((~different).sum()),
         n_lowercased=sum(word not in vectors for word in words) - len(missing),
         n_missing_words=len(missing),
@@ -147,6 +149,37 @@ def word_similarity(
         scale=benchmark.scale,
         digest=benchmark.digest,
     )
+
+
+def common_similarity(
+    models: Mapping[str, WordVectors],
+    benchmark: Benchmark,
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, SimilarityScore]:
+    """Score several models on the pairs that all of them cover, by the models' names.
+
+    Models with different vocabularies cover different pairs, so their scores on covered pairs are about different
+    questions. Here they are about the same, and resampled alike; ``n_pairs`` is the number of common pairs.
+    """
+    common = np.ones(len(benchmark), dtype=np.bool_)
+    for vectors in models.values():
+        for words in (benchmark.words1, benchmark.words2):
+            common &= _rows(vectors, words) >= 0
+    kept = np.flatnonzero(common).tolist()
+    subset = replace(
+        benchmark,
+        words1=tuple(benchmark.words1[at] for at in kept),
+        words2=tuple(benchmark.words2[at] for at in kept),
+        scores=tuple(benchmark.scores[at] for at in kept),
+        digest=hashlib.sha256(f"{benchmark.digest} {kept}".encode()).hexdigest(),
+    )
+    return {
+        name: word_similarity(vectors, subset, confidence=confidence, n_resamples=n_resamples, seed=seed)
+        for name, vectors in models.items()
+    }
 
 
 def find_word(vectors: WordVectors, word: str) -> str | None:

@@ -22,7 +22,7 @@ def summarise(
     -------
     ``pipeline``, ``stages`` (each with stage, key, digest, cached, seconds, core_seconds), ``remarks`` (what somebody
     should know although the run went through), ``scores`` (a row a benchmark), ``model`` (name, version, aliases as
-    the registry has them now, tracking URI, verdict), ``store``, ``seconds``
+    the registry has them now, tracking URI, outcome and verdict of the gate, what was compared), ``store``, ``seconds``
     """
     by_stage = {outcome.stage: outcome for outcome in outcomes}
     return {
@@ -74,7 +74,9 @@ def _model(store: ArtifactStore, outcome: StageOutcome, config: RegistryConfig) 
         "version": registration["model_version"],
         "aliases": list(found.aliases) if found else [],
         "tracking_uri": registration["tracking_uri"],
+        "outcome": registration.get("outcome", ""),
         "verdict": registration.get("verdict", ""),
+        "tests": registration.get("gate", {}).get("tests", []),
     }
 
 

@@ -11,7 +11,7 @@ from vecmill.config.base import Config
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.contract_config import ContractConfig, contract_files
 from vecmill.corpus.listing import list_sources
-from vecmill.evaluation.benchmarks import benchmark_files
+from vecmill.evaluation.analogy_questions import evaluation_files
 from vecmill.evaluation.config import EvaluationConfig
 from vecmill.registry.config import RegistryConfig, resolve_tracking_uri, without_password
 from vecmill.registry.probe import registered
@@ -29,6 +29,13 @@ class WordsConfig(Config):
         ge=0,
         lt=2**63,
         description="Seed of every random stream: sampling, initial vectors, negatives, bootstrap.",
+    )
+    replica: int = Field(
+        0,
+        ge=0,
+        lt=2**31,
+        description="Which training of this recipe: 0 is trained from `seed`, others from seeds derived from it, and "
+        "nothing before `train` is done again. The gate takes versions that differ in this alone as one side.",
     )
     store: StoreConfig = Field(StoreConfig(), description="Where artifacts are kept.")
     corpus: CorpusConfig = Field(CorpusConfig(), description="Which text, and how it is cleaned.")
@@ -49,7 +56,7 @@ def _contract(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile
 
 
 def _benchmarks(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
-    return [_by_name(path, file_digest) for path in benchmark_files(config.evaluate)]
+    return [_by_name(path, file_digest) for path in evaluation_files(config.evaluate)]
 
 
 def _pretrained(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
@@ -96,14 +103,14 @@ WORDS = Pipeline(
             section="vocabulary",
             inputs=("ingest", "contract"),
             seeded=True,
-            libraries=("polars", "pyarrow", "numpy", "scipy"),
+            libraries=("numba", "polars", "pyarrow", "numpy"),
         ),
         Stage(
             "encode",
             "vecmill.vocabulary.encode:encode_corpus",
             section="encode",
             inputs=("ingest", "contract", "vocabulary"),
-            libraries=("polars", "pyarrow", "numpy"),
+            libraries=("numba", "polars", "pyarrow", "numpy"),
         ),
         Stage(
             "train",
@@ -111,6 +118,7 @@ WORDS = Pipeline(
             section="train",
             inputs=("vocabulary", "encode"),
             seeded=True,
+            replicated=True,
             libraries=("numba", "numpy", "pyarrow"),
             external=_pretrained,
         ),
@@ -128,7 +136,7 @@ WORDS = Pipeline(
             "vecmill.registry.register:register_model",
             section="registry",
             inputs=("ingest", "contract", "vocabulary", "train", "evaluate"),
-            libraries=("mlflow", "numpy", "pandas", "pyarrow", "matplotlib"),
+            libraries=("mlflow", "numpy", "numba", "scipy", "pandas", "pyarrow", "matplotlib"),
             also_code=("vecmill.registry.pyfunc_model:*",),
             still_valid=_no_longer_registered,
         ),

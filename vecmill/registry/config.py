@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ConfigDict, Field, field_serializer
 
 from vecmill.config.base import Config
 from vecmill.errors import ConfigError
+from vecmill.evaluation.comparison_config import ComparisonConfig
 
 _SQLITE = "sqlite:///"
 # As SQLAlchemy reads it: a password goes up to the @, slashes included.
@@ -30,6 +32,62 @@ def without_password(text: str) -> str:
     while (stripped := _USER_INFO.sub("", text)) != text:  # a password with an @ in it leaves a second one
         text = stripped
     return _SECRET_PARAMETER.sub(r"\1", text)
+
+
+class PromotionConfig(ComparisonConfig):
+    """What a new version must show before it becomes champion; docs/promotion.md says how it is found out."""
+
+    policy: Literal["separable", "higher_score"] = Field(
+        default="separable",
+        description="separable: a version is promoted if it is better than the champion beyond the noise of items and "
+        "seeds, on some benchmark or in their mean, worse on none, and breaks no guard. higher_score: if its "
+        "primary_metric is higher, by whatever; between equal models that promotes every second one",
+    )
+    min_replicas: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Trainings of a version's recipe (`replica` 0, 1, …) that must be registered before it is "
+        "promoted. Default: one, with seed_sd standing for what others would show",
+    )
+    max_replicas: int = Field(
+        default=8,
+        ge=1,
+        le=100,
+        description="Most trainings of one recipe that are averaged on a side, the newest. Default: more gain little",
+    )
+    coverage_margin: float = Field(
+        default=0.02,
+        ge=0.0,
+        le=1.0,
+        description="Guard: how much of its mean coverage of the benchmarks' pairs a better version may lose, a "
+        "fraction of all pairs. Default: two pairs of a hundred",
+    )
+    size_ratio: float = Field(
+        default=4.0,
+        gt=0.0,
+        description="Guard: how many times as many bytes as the champion's a better version's vectors may take. "
+        "Default: lets 100 dimensions grow to 300, and stops a vocabulary that was never cut",
+    )
+    latency_ratio: float | None = Field(
+        default=4.0,
+        gt=0.0,
+        description="Guard: how many times as long a better version may take to answer a neighbour query, both timed "
+        "in turns on the registering host; differences below a millisecond do not count. None: not timed. Default: as "
+        "size_ratio, since an exact query reads every vector",
+    )
+    guard_benchmarks: tuple[str, ...] = Field(
+        default=(),
+        description="Guard: benchmarks on which a better version must be shown to be no worse than the champion, "
+        "beyond benchmark_margin. Default: none, since a significant loss on any benchmark stops a promotion anyway",
+    )
+    benchmark_margin: float = Field(
+        default=0.02,
+        gt=0.0,
+        le=1.0,
+        description="How much of the correlation on a guard benchmark may be lost: the interval of the difference must "
+        "lie above minus this. Default: twice relevant_gain",
+    )
 
 
 class RegistryConfig(Config):
@@ -70,9 +128,12 @@ class RegistryConfig(Config):
     primary_metric: str = Field(
         default="mean_spearman",
         min_length=1,
-        description="Score that decides between champion and challenger, higher is better: a mean over the benchmarks "
-        "(mean_spearman counts words without vector against the model; mean_spearman_covered does not), or "
+        description="Score that is shown with a version, and decides under the policy higher_score: a mean over the "
+        "benchmarks (mean_spearman counts words without vector against the model; mean_spearman_covered does not), or "
         "BENCHMARK/spearman or BENCHMARK/spearman_all_pairs for one of them",
+    )
+    promotion: PromotionConfig = Field(
+        default=PromotionConfig(), description="What decides between the champion and a new version."
     )
 
     @field_serializer("tracking_uri", "artifact_location")

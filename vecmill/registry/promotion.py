@@ -1,4 +1,7 @@
-"""Which version carries the alias ``champion``: the decision, then the moves."""
+"""Which version carries the alias ``champion``: the plain rule of the higher score, and the moves.
+
+The rule that is used unless the policy says otherwise is in :mod:`vecmill.registry.gate`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from vecmill.registry.chain import Row
+from vecmill.registry.ledger import Change, Ledger, open_ledger
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -37,10 +43,20 @@ class Contender:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the new version becomes champion, and why, in a sentence."""
+    """Whether the new version becomes champion, and why.
+
+    Attributes
+    ----------
+    promote : whether it does
+    text : why, in a sentence
+    outcome : "first" (there was no champion), "promote", "keep" or "not separable"
+    gate : what was compared, as plain JSON values; empty where nothing had to be
+    """
 
     promote: bool
     text: str
+    outcome: str = ""
+    gate: Mapping[str, Any] = field(default_factory=dict)
 
 
 def decide(metric: str, new: Contender, champion: Contender | None) -> Verdict:
@@ -111,16 +127,34 @@ def shortened(digest: str) -> str:
     return digest[:_DIGEST_CHARS]
 
 
-def move_aliases(client: Any, model_name: str, version: str, verdict: Verdict) -> None:
-    """Point ``challenger``, then if it won ``champion``, to the version, and write down last that it is settled.
+def move_aliases(client: Any, model_name: str, version: str, verdict: Verdict, ledger: Ledger | None = None) -> Row:
+    """Point ``challenger``, then if it won ``champion``, to the version, by way of the ledger.
 
-    Setting an alias replaces its target in one step, so there is a champion at every moment. A version without the
-    verdict is one whose registration broke off; the next registration of the same artifacts finishes it.
+    A version without the verdict's tag is one whose registration broke off; the next registration of the same
+    artifacts finishes it, and the ledger finishes moves that it has written down.
+
+    Parameters
+    ----------
+    ledger : opened before the champion was looked up, so that nobody can have moved it since; None: opened here
+
+    Returns
+    -------
+    The ledger's row of this decision.
+
+    Raises
+    ------
+    Overtaken : another process moved aliases since the ledger was opened; nothing has been changed
     """
-    client.set_registered_model_alias(model_name, CHALLENGER, version)
-    if verdict.promote:
-        client.set_registered_model_alias(model_name, CHAMPION, version)
-    client.set_model_version_tag(model_name, version, VERDICT_TAG, CHAMPION if verdict.promote else CHALLENGER)
+    aliases = {CHALLENGER: version, CHAMPION: version} if verdict.promote else {CHALLENGER: version}
+    change = Change(
+        action="register",
+        version=version,
+        aliases=aliases,
+        verdict=verdict.outcome or ("promote" if verdict.promote else "keep"),
+        reason=verdict.text,
+        tags={VERDICT_TAG: CHAMPION if verdict.promote else CHALLENGER},
+    )
+    return (ledger or open_ledger(client, model_name)).change(change)
 
 
 def _difference(metric: str, new: Contender, champion: Contender) -> str:

@@ -97,7 +97,9 @@ def write_files(folder: Path, io: StageIO, record: Record) -> None:
     for name, manifest in io.lineage.items():
         text = without_password(json.dumps(manifest, indent=1, ensure_ascii=False))
         (folder / "manifests" / f"{name}.json").write_text(text, encoding="utf-8")
-    (folder / "scores.json").write_bytes((io.inputs["evaluate"] / "scores.json").read_bytes())
+    for name in ("scores.json", "analogies.json", "statistics.json"):
+        if (io.inputs["evaluate"] / name).exists():
+            (folder / name).write_bytes((io.inputs["evaluate"] / name).read_bytes())
     (folder / "contract").mkdir()
     (folder / "contract" / "report.json").write_bytes((io.inputs["contract"] / "report.json").read_bytes())
     loss = record.curves.get("train/loss", [])
@@ -158,8 +160,11 @@ def _metrics(lineage: Mapping[str, Mapping[str, Any]], scores: list[dict[str, An
     for figure in _SCORE_FIGURES:
         metrics |= {f"{score['benchmark']}/{figure}": score.get(figure) for score in scores}
     for stage, manifest in lineage.items():
-        if stage != "evaluate":
-            metrics |= {f"{stage}/{name}": value for name, value in _measured(manifest).items()}
+        measured = _measured(manifest)
+        if stage == "evaluate":  # analogies and statistics; the rest stands there already
+            repeated = ("mean_", "n_", "dim", *(f"{score['benchmark']}_" for score in scores))
+            measured = {name: value for name, value in measured.items() if not name.startswith(repeated)}
+        metrics |= {f"{stage}/{name}": value for name, value in measured.items()}
     return {name: float(value) for name, value in metrics.items() if _is_number(value)}
 
 

@@ -1,9 +1,9 @@
 """The ``register`` stage: a finished model becomes an MLflow run and a version of a registered model.
 
 Order, so that whatever breaks leaves nothing half done: the run with all that is known of the model, the model's
-files, the version (with its scores), the alias ``challenger``, the alias ``champion`` if it won, the verdict. Until
-the version exists nothing refers to the new files; until an alias is set nobody loads it; and a version without a
-verdict is finished, rather than made anew, by the next registration of the same artifacts.
+files, the version (with its scores), the verdict of the gate, the aliases by way of the ledger. Until the version
+exists nothing refers to the new files; until an alias is set nobody loads it; and a version whose verdict is not
+settled is finished, rather than made anew, by the next registration of the same artifacts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import shlex
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vecmill.errors import ConfigError
+from vecmill.evaluation.items import ITEMS_NAME
 from vecmill.progress import track
 from vecmill.registry.config import (
     RegistryConfig,
@@ -28,21 +28,20 @@ from vecmill.registry.config import (
     sqlite_path,
     without_password,
 )
+from vecmill.registry.gate import RECIPE_TAG, SIZE_TAG, Challenger, check_policy, recipe_digest
+from vecmill.registry.guards import folder_bytes
 from vecmill.registry.promotion import (
     CHALLENGER,
     CHAMPION,
     TECHNICAL,
     VERDICT_TAG,
     Contender,
-    Verdict,
     contest_tags,
-    current_champion,
-    decide,
-    move_aliases,
     shortened,
 )
 from vecmill.registry.record import Record, gather, write, write_files
-from vecmill.registry.session import calling, registry_lock, registry_session
+from vecmill.registry.session import calling, registry_session
+from vecmill.registry.settling import Settled, Version, settle
 from vecmill.store.stage import StageIO, StageReport
 
 REGISTRATION_NAME = "registration.json"
@@ -50,31 +49,23 @@ LINEAGE_TAG = f"{TECHNICAL}lineage"
 _MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")
 # What the stored model imports; it is loaded again with the versions that it was made with.
 _MODEL_LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow")
-_DESCRIPTION_CHARS = 5000  # MLflow's limit
-
-
-@dataclass(frozen=True)
-class _Version:
-    """A version in the registry, with the run and the logged model behind it."""
-
-    number: str
-    run_id: str
-    model_id: str
 
 
 def register_model(config: RegistryConfig, io: StageIO) -> StageReport:
     """Log the run, store the model, register it, and settle who is champion.
 
-    Reads ``train`` (vectors and losses), ``evaluate`` (scores and neighbours), ``contract`` (report) and the manifests
-    in ``io.lineage``. Writes ``registration.json``: where the model is, under which version, and the verdict.
+    Reads ``train`` (vectors and losses), ``evaluate`` (scores, items and neighbours), ``contract`` (report) and the
+    manifests in ``io.lineage``. Writes ``registration.json``: where the model is, under which version, and the verdict.
 
     Raises
     ------
-    ConfigError : the primary metric is none that the evaluation has, or the experiment's files go elsewhere
+    ConfigError : the primary metric or a guard's benchmark is none that the evaluation has, or the experiment's files
+        go elsewhere
     RegistryError : the registry does not answer or refuses; the run is marked FAILED there if that is possible
     """
     record = gather(io)
     score = primary_score(record, config.primary_metric)
+    check_policy(config, record.benchmarks)
     uri = resolve_tracking_uri(config)
     with track("registering", 4, "steps") as bar, registry_session(uri) as client:
         experiment_id = _experiment(client, config, uri)
@@ -83,9 +74,16 @@ def register_model(config: RegistryConfig, io: StageIO) -> StageReport:
         if version is None:
             version = _new_version(client, config, io, record, experiment_id, uri)
         bar.advance(2)
-        before, verdict = _promote(client, config, version, score, io, record, uri)
+        new = Challenger(
+            Contender(version.number, score, record.benchmarks),
+            io.inputs["evaluate"] / ITEMS_NAME,
+            io.inputs["train"] / "vectors",
+            recipe_digest(io.lineage),
+            record.space_id,
+        )
+        settled = settle(client, config, version, new, uri)
         bar.advance()
-    registration = _registration(config, record, version, before, verdict, score, uri)
+    registration = _registration(config, record, version, settled, score, uri)
     text = json.dumps(registration, indent=1, ensure_ascii=False) + "\n"
     (io.output / REGISTRATION_NAME).write_text(text, encoding="utf-8")
     return _report(registration)
@@ -152,13 +150,13 @@ def _experiment(client: Any, config: RegistryConfig, uri: str) -> str:
     return str(found.experiment_id)
 
 
-def _unfinished(client: Any, config: RegistryConfig, record: Record, uri: str) -> _Version | None:
+def _unfinished(client: Any, config: RegistryConfig, record: Record, uri: str) -> Version | None:
     """A version made from the same artifacts whose registration broke off before the verdict."""
     query = f"name = '{config.model_name}' and tags.`{LINEAGE_TAG}` = '{shortened(record.lineage_digest)}'"
     with calling(uri, f"look for versions of {config.model_name}"):
         for each in client.search_model_versions(query):
             if VERDICT_TAG not in each.tags and each.status == "READY":
-                return _Version(str(each.version), each.run_id, each.source.removeprefix("models:/"))
+                return Version(str(each.version), each.run_id, each.source.removeprefix("models:/"))
     return None
 
 
@@ -169,7 +167,7 @@ def _new_version(
     record: Record,
     experiment_id: str,
     uri: str,
-) -> _Version:
+) -> Version:
     train = io.lineage["train"]
     with calling(uri, "log the run"):
         run = client.create_run(
@@ -186,14 +184,19 @@ def _new_version(
         with calling(uri, "store the model"):
             model_id = _store_model(run_id, io, record)
         with calling(uri, f"register a version of {config.model_name}"):
-            tags = {**contest_tags(record.scores, record.benchmarks), **_technical_tags(record)}
+            tags = {
+                **contest_tags(record.scores, record.benchmarks),
+                **_technical_tags(record),
+                RECIPE_TAG: recipe_digest(io.lineage),
+                SIZE_TAG: str(folder_bytes(io.inputs["train"] / "vectors")),
+            }
             number = _create_version(client, config.model_name, run_id, model_id, tags)
     except BaseException:
         # What failed may be the registry itself; then its own list will show the run as still running.
         with contextlib.suppress(Exception):
             client.set_terminated(run_id, "FAILED")
         raise
-    return _Version(number, run_id, model_id)
+    return Version(number, run_id, model_id)
 
 
 def _store_files(client: Any, run_id: str, io: StageIO, record: Record) -> None:
@@ -202,6 +205,7 @@ def _store_files(client: Any, run_id: str, io: StageIO, record: Record) -> None:
     with tempfile.TemporaryDirectory(prefix="vecmill-run-") as folder:
         write_files(Path(folder), io, record)
         client.log_artifacts(run_id, folder)
+    client.log_artifact(run_id, str(io.inputs["evaluate"] / ITEMS_NAME))
     neighbours = pq.read_table(io.inputs["evaluate"] / "neighbours.parquet").to_pydict()
     with warnings.catch_warnings():
         # MLflow asks pandas for columns of type object, which pandas 3 no longer makes of text.
@@ -271,61 +275,15 @@ def _technical_tags(record: Record) -> dict[str, str]:
     }
 
 
-def _promote(
-    client: Any,
-    config: RegistryConfig,
-    version: _Version,
-    score: float | None,
-    io: StageIO,
-    record: Record,
-    uri: str,
-) -> tuple[Contender | None, Verdict]:
-    name = config.model_name
-    contender = Contender(version.number, score, record.benchmarks)
-    # The lock keeps a second registration on this host from judging by a champion that is just being replaced.
-    with (
-        calling(
-            uri,
-            f"set the aliases of {name}, whose version {version.number} is stored,",
-            todo=f"run again: the next run finishes version {version.number} instead of adding another one, "
-            "and the champion stays what it is until then",
-        ),
-        registry_lock(uri),
-    ):
-        try:
-            before = current_champion(client, name, config.primary_metric)
-            verdict = decide(config.primary_metric, contender, before)
-            client.update_model_version(name, version.number, description=verdict.text[:_DESCRIPTION_CHARS])
-            _name_run(client, name, version, verdict, io)
-            move_aliases(client, name, version.number, verdict)
-        except BaseException:
-            with contextlib.suppress(Exception):
-                client.set_terminated(version.run_id, "FAILED")
-            raise
-        client.set_terminated(version.run_id, "FINISHED")
-    return before, verdict
-
-
-def _name_run(client: Any, name: str, version: _Version, verdict: Verdict, io: StageIO) -> None:
-    """Name the run after the version, whose number nobody knows when the run begins, and describe both in it."""
-    note = (
-        f"Version {version.number} of {name}; when it was registered, {verdict.text}. "
-        "Scores, contract report, manifests, neighbours and learning curve are among this run's artifacts; the model "
-        f"is `models:/{name}/{version.number}`, made from `{io.inputs['train']}` on the host that registered it."
-    )
-    client.update_run(version.run_id, name=f"{name} v{version.number}")
-    client.set_tag(version.run_id, "mlflow.note.content", note[:_DESCRIPTION_CHARS])
-
-
 def _registration(
     config: RegistryConfig,
     record: Record,
-    version: _Version,
-    before: Contender | None,
-    verdict: Verdict,
+    version: Version,
+    settled: Settled,
     score: float | None,
     uri: str,
 ) -> dict[str, Any]:
+    verdict, before = settled.verdict, settled.champion_before
     return {
         "model_name": config.model_name,
         "model_version": version.number,
@@ -340,14 +298,26 @@ def _registration(
         "data_digest": record.data_digest,
         "primary_metric": config.primary_metric,
         "score": score,
-        "champion_before": None if before is None else before.version,
-        "champion_after": version.number if verdict.promote or before is None else before.version,
+        "champion_before": before,
+        "champion_after": version.number if verdict.promote or before is None else before,
+        "outcome": verdict.outcome,
         "verdict": verdict.text,
+        "gate": dict(verdict.gate),
+        "ledger": settled.ledger,
     }
 
 
 def _report(registration: Mapping[str, Any]) -> StageReport:
-    shown = ("model_name", "model_version", "aliases", "score", "champion_before", "champion_after", "verdict")
+    shown = (
+        "model_name",
+        "model_version",
+        "aliases",
+        "score",
+        "champion_before",
+        "champion_after",
+        "outcome",
+        "verdict",
+    )
     name, browse = registration["model_name"], registration["browse"]
     if browse.startswith("http"):
         look = f"[Open it in MLflow]({browse}/#/models/{name}/versions/{registration['model_version']})."

@@ -91,7 +91,7 @@ def run_stage(
             io = StageIO(
                 inputs=folders,
                 output=folder,
-                seed=config.seed,
+                seed=stage.seed(config),
                 lineage=lineage,
                 checkpoints=store.checkpoints(stage.name, planned.key),
             )

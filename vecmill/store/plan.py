@@ -26,6 +26,7 @@ from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.closure import CodeDigest, code_digest
 from vecmill.store.digest import digest_json
 from vecmill.store.manifest import SCHEMA_VERSION, Manifest
+from vecmill.store.stage import replica_seed
 
 KEY_HEX_DIGITS = 32
 
@@ -58,6 +59,7 @@ class Stage:
     libraries : distributions whose version may change its result
     external : lists the files outside the store that it reads, given the whole configuration
     also_code : further ``module:name`` roots of its code closure
+    replicated : whether ``replica`` of the pipeline's configuration, if it has one, gives the stage another seed
     still_valid : given the configuration section and an artifact's folder, says why it no longer counts (or None)
     """
 
@@ -66,6 +68,7 @@ class Stage:
     section: str
     inputs: tuple[str, ...] = ()
     seeded: bool = False
+    replicated: bool = False
     libraries: tuple[str, ...] = ()
     external: Callable[[Any, FileDigest], list[ExternalFile]] | None = None
     also_code: tuple[str, ...] = ()
@@ -74,6 +77,10 @@ class Stage:
     def core_function(self, config: Any) -> str:
         """``module:name`` of the function that runs under the pipeline's configuration ``config``."""
         return self.function if isinstance(self.function, str) else self.function(getattr(config, self.section))
+
+    def seed(self, config: Any) -> int:
+        """The seed that the stage runs with under the pipeline's configuration ``config``."""
+        return replica_seed(config.seed, getattr(config, "replica", 0) if self.replicated else 0)
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,7 @@ def stage_parts(
         "stage": stage.name,
         "schema_version": SCHEMA_VERSION,
         "config": {stage.section: key_config(getattr(config, stage.section))},
-        "seed": config.seed if stage.seeded else None,
+        "seed": stage.seed(config) if stage.seeded else None,
         "inputs": dict(input_keys),
         "external": external_parts(stage, config, file_digest),
         "code": code.digest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,3 +50,14 @@ class StageReport:
 
 # (config section, io) -> report. The function writes into io.output and nowhere else.
 StageFunction = Callable[[Any, StageIO], StageReport]
+
+
+def replica_seed(seed: int, replica: int) -> int:
+    """The seed of a replica, a stage that is run again with other random numbers and all else equal.
+
+    Replica 0 has the run's own seed, so that it is what a plain run gives.
+    """
+    if replica == 0:
+        return seed
+    digest = hashlib.sha256(f"vecmill replica {seed} {replica}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

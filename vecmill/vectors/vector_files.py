@@ -136,14 +136,21 @@ def written_files(path: Path, format_name: str) -> list[Path]:
     return [path, words_file(path)] if format_name == "npy" else [path]
 
 
-def load_context_vectors(path: str | Path) -> npt.NDArray[np.floating] | None:
-    """The context vectors of a train artifact's folder, or of its ``vectors`` folder, mapped; None where none stand.
+def load_context_vectors(path: str | Path, named: str | Path | None = None) -> npt.NDArray[np.floating] | None:
+    """Context vectors, mapped: of the file or train artifact ``named``, else of the artifact that ``path`` belongs to.
+
+    Parameters
+    ----------
+    path : a train artifact's folder, or its ``vectors`` folder; None comes back for anything else
+    named : a ``.npy`` file, or such a folder
 
     Raises
     ------
-    FormatError : the file is damaged
+    FormatError : the file is damaged, or ``named`` is missing
     """
-    folder = Path(path)
+    if named is not None and not Path(named).is_dir():
+        return map_npy(Path(named), "name the context vectors of a train artifact")
+    folder = Path(named or path)
     for place in (folder / _CONTEXT_FILE, folder.parent / _CONTEXT_FILE):
         if folder.is_dir() and place.is_file():
             return map_npy(place, "train again")
