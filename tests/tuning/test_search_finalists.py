@@ -12,7 +12,7 @@ import pytest
 from vecmill.evaluation.comparison_config import ComparisonConfig
 from vecmill.evaluation.items import BenchmarkItems, ModelItems
 from vecmill.tuning.config import SearchConfig
-from vecmill.tuning.finalists import Finalist, judge, replica_seed, train_finalists
+from vecmill.tuning.finalists import Finalist, judge, train_finalists
 from vecmill.tuning.report import search_markdown, search_report
 from vecmill.tuning.trials import Evaluation, Study
 
@@ -79,14 +79,6 @@ def test_two_equal_recipes_are_not(tmp_path: Path) -> None:
     finding = judge(first, twin, other_luck, ComparisonConfig())
     assert finding.verdict == "not separable"
     assert "not separable" in finding.text
-
-
-def test_the_first_replica_has_the_pipelines_own_seed() -> None:
-    seeds = [replica_seed(11, index) for index in range(5)]
-    assert seeds[0] == 11
-    assert len(set(seeds)) == 5
-    assert all(0 <= seed < 2**63 for seed in seeds)
-    assert replica_seed(12, 1) != seeds[1]
 
 
 def test_the_report_is_json_and_its_page_names_what_was_found(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,16 +48,8 @@ class Finalist:
         return "baseline" if self.trial == BASELINE else f"trial {self.trial}"
 
 
-# Values of the space and the index of a seed -> what came of training on all documents.
+# Values of the space and a replica -> what came of training on all documents.
 Trainer = Callable[[Mapping[str, Value], int], Evaluation]
-
-
-def replica_seed(seed: int, index: int) -> int:
-    """The seed of a replica: the pipeline's own for index 0, so that the first replica is what a plain run gives."""
-    if index == 0:
-        return seed
-    digest = hashlib.sha256(f"vecmill replica {seed} {index}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def train_finalists(search: SearchConfig, study: Study, train: Trainer) -> list[Finalist]:

@@ -99,6 +99,14 @@ class EncodeConfig(Config):
         description="what training windows never cross: sentence (line ends, and end marks before white space), line, "
         "or document. Default: sentence, as in Mikolov et al. 2013, whose corpora hold one sentence a line",
     )
+    documents_share: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="share of the documents that are encoded, drawn by the priorities of the vocabulary's reservoir; a "
+        "smaller share is part of a larger one. Vocabulary and counts are those of all documents. Default: 1, all",
+    )
     threads: int = Field(
         default=0,
         ge=0,

@@ -12,6 +12,7 @@ from vecmill.store.stage import StageIO, StageReport
 from vecmill.text.word_index import Sentences, WordIndex
 from vecmill.vocabulary.config import EncodeConfig
 from vecmill.vocabulary.passes import Corpus
+from vecmill.vocabulary.share import documents_below
 from vecmill.vocabulary.token_batches import Tools
 from vecmill.vocabulary.token_store import SENTENCE_OFFSETS_NAME, TOKEN_IDS_NAME, TokenStoreWriter
 from vecmill.vocabulary.vocabulary import Vocabulary
@@ -30,10 +31,13 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
 
     Raises
     ------
-    VocabularyError : not one word of the corpus is in the vocabulary
+    VocabularyError : not one word of the corpus is in the vocabulary, or ``documents_share`` leaves no document
+    FormatError : ``documents_share`` is below 1 and the vocabulary's sample cannot be read
     """
     vocabulary = Vocabulary.load(io.inputs["vocabulary"])
-    corpus = Corpus(io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet", config.threads)
+    quarantine = io.inputs["contract"] / "quarantine.parquet"
+    keep = documents_below(config.documents_share, io.inputs["vocabulary"])
+    corpus = Corpus(io.inputs["ingest"], quarantine, config.threads, keep)
     words = pa.array(vocabulary.words, pa.large_string())
     tools = Tools(lambda: WordIndex(vocabulary.rules, words), config.threads)
 
@@ -53,6 +57,12 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
             longest = max(longest, int(lengths.max(initial=0)))
             n_found += encoded.n_found
             n_documents += batch.num_rows
+        if n_documents == 0 and keep is not None:
+            raise VocabularyError(
+                f"encode.documents_share {config.documents_share:g} leaves no document of the corpus",
+                expected="a share that some documents fall into",
+                todo="raise encode.documents_share",
+            )
         if store.n_tokens == 0:
             raise VocabularyError(
                 f"none of the {n_found:,} words in {n_documents:,} documents is among the "

@@ -31,17 +31,19 @@ class Corpus:
     shards : folder of the ingest artifact
     quarantine : ``quarantine.parquet`` of the contract artifact
     threads : that work on it, 0 for one a core
+    keep : takes documents out of a batch, None keeps all
     """
 
     shards: Path
     quarantine: Path
     threads: int
+    keep: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
 
     def map(self, work: Callable[[pa.Array], Result], description: str) -> Iterator[tuple[pa.RecordBatch, Result]]:
         """Apply ``work`` to the texts of each batch of documents in threads; results come in corpus order."""
         with track(description, unit="documents") as bar:
             for batch, result in map_documents(
-                lambda batch: work(batch.column("text")), self.shards, self.quarantine, self.threads
+                lambda batch: work(batch.column("text")), self.shards, self.quarantine, self.threads, self.keep
             ):
                 yield batch, result
                 bar.advance(batch.num_rows)

@@ -129,6 +129,19 @@ class Reservoir:
             reservoir._put(priority, doc_id, text)
         return reservoir
 
+    @classmethod
+    def with_seed_of(cls, path: Path) -> Reservoir:
+        """An empty reservoir with the priorities of the one that :meth:`save` wrote; its texts are not read.
+
+        Raises
+        ------
+        FormatError : the file is no saved reservoir
+        """
+        try:
+            return cls(1, int((pq.read_schema(path).metadata or {})[b"vecmill.seed"]))
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise _not_a_sample(path, str(error)) from error
+
     def _put(self, priority: int, doc_id: str, text: str) -> None:
         text = text[: self.max_text_chars]
         known = self._texts.get((priority, doc_id))

@@ -40,7 +40,11 @@ def cut_batch(batch: pa.RecordBatch, max_bytes: int = BATCH_BYTES) -> Iterator[p
 
 
 def map_documents(
-    work: Callable[[pa.RecordBatch], Result], corpus: Path, quarantine: Path, threads: int
+    work: Callable[[pa.RecordBatch], Result],
+    corpus: Path,
+    quarantine: Path,
+    threads: int,
+    keep: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
 ) -> Iterator[tuple[pa.RecordBatch, Result]]:
     """Apply ``work`` to every batch of documents in threads; batches and results come in corpus order.
 
@@ -52,13 +56,14 @@ def map_documents(
     corpus : folder of the ingest artifact
     quarantine : ``quarantine.parquet`` of the contract artifact
     threads : 0 for one a core
+    keep : takes documents out of a batch before anything is done with it
     """
     n_threads = threads or available_cores()
     waiting: deque[tuple[pa.RecordBatch, Future[Result]]] = deque()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="tokens") as pool:
         try:
             for documents in iter_documents(corpus, quarantine=quarantine):
-                for batch in cut_batch(documents):
+                for batch in cut_batch(documents if keep is None else keep(documents)):
                     waiting.append((batch, pool.submit(work, batch)))
                     if len(waiting) > n_threads:
                         done, result = waiting.popleft()
