@@ -2,10 +2,10 @@
 
     python benchmarks/corpus.py [--quick | --full] [--write]
 
-All sides read the same reviews (``benchmarks/reviews.py`` says where from), raw, from the same Parquet files, in the same run
-and taking turns; figures are medians. A word is what ``[a-z0-9]+(?:'[a-z]+)?`` finds in lower-cased text, for everybody
-(``vocabulary.token_pattern=ascii``). Each of the project's stages runs as the pipeline runs it, on all cores, files and
-certificate included; compiling was done before. The last line is RESULT and one JSON object:
+All sides read the same reviews (``benchmarks/reviews.py`` says where from), raw, from the same Parquet files, in the
+same run and taking turns; figures are medians. A word is what ``[a-z0-9]+(?:'[a-z]+)?`` finds in lower-cased text, for
+everybody (``vocabulary.token_pattern=ascii``). Each of the project's stages runs as the pipeline runs it, on all cores,
+files and certificate included; compiling was done before. The last line is RESULT and one JSON object:
 
     count_mwords_per_second    the vocabulary stage, million words of the corpus a second
     encode_mwords_per_second   the vocabulary stage and the encode stage, raw text to token store
@@ -323,7 +323,7 @@ def render(found: dict[str, Any], rounds: int) -> str:
     lines = [
         f"{processor()}, {os.cpu_count()} cores (load {load}), Python {platform.python_version()}, {versions}",
         "",
-        f"Reviews: {found['text_mb']:.0f} MB, {found['n_words']:,} words; medians of {rounds} rounds, all taking turns.",
+        f"Reviews: {found['text_mb']:.0f} MB, {found['n_words']:,} words; medians of {rounds} rounds, taking turns.",
         "",
         "| work | million words/s | aim |",
         "| --- | ---: | ---: |",
