@@ -361,7 +361,8 @@ def test_formats_by_content_and_ending(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt", "train", "train/vectors"):
         assert load_vectors(tmp_path / name).words == small().words
     assert load_vectors(tmp_path / "a.txt", "word2vec-text").words == small().words
-    assert save_vectors(small(), tmp_path / "c.npy") == [tmp_path / "c.npy", tmp_path / "c.txt"]
+    written = [tmp_path / name for name in ("c.npy", "c.txt", "c.npy.space.json")]
+    assert save_vectors(small(), tmp_path / "c.npy") == written
 
 
 @pytest.mark.parametrize(

@@ -116,15 +116,66 @@ def neighbours(
     path: Source,
     words: Annotated[list[str], typer.Argument(help="Words to ask for.")],
     number: Number = 10,
+    among: Annotated[
+        Path | None,
+        typer.Option(help="Look among the words of this file instead; it must belong to the same space."),
+    ] = None,
     read_as: ReadAs = "",
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """The words of highest cosine to each of the words."""
+    from vecmill.vectors.space import require_same_space
     from vecmill.vectors.vector_files import load_vectors
 
-    found = load_vectors(path, read_as or None).neighbours_of_words(words, number)
+    vectors = load_vectors(path, read_as or None)
+    if among is None:
+        found = vectors.neighbours_of_words(words, number)
+    else:
+        others = load_vectors(among)
+        require_same_space(vectors, others, str(path), str(among))
+        found = [others.neighbours(vectors[word], number, [word] if word in others else []) for word in words]
     _show_lists(dict(zip(words, found, strict=True)), json)
+
+
+@vectors_app.command()
+def join(
+    sources: Annotated[list[Path], typer.Argument(help="Files or folders of vectors of one space.")],
+    target: Annotated[Path, typer.Option("--target", "-o", help="File to write; without an ending, a folder.")],
+    write_as: WriteAs = "",
+    force: Force = False,
+    debug: Debug = False,
+) -> None:
+    """Put vectors of one space together; of a word that several have, the first one's vector counts."""
+    from vecmill.vectors.space import joined
+    from vecmill.vectors.vector_files import format_to_write, load_vectors, save_vectors, written_files
+
+    name = format_to_write(target, write_as or None)
+    _refuse_to_overwrite(written_files(target, name), force)
+    together = joined([(str(each), load_vectors(each)) for each in sources])
+    _say_written(save_vectors(together, target, name), name)
+
+
+@vectors_app.command()
+def move(
+    source: Source,
+    map_: Annotated[
+        Path, typer.Argument(metavar="MAP", help="Folder of `vecmill registry release VERSION --save FOLDER`.")
+    ],
+    target: Target,
+    read_as: ReadAs = "",
+    write_as: WriteAs = "",
+    force: Force = False,
+    debug: Debug = False,
+) -> None:
+    """Move vectors of the version before into the new version's space, or the other way round."""
+    from vecmill.vectors.space_map import read_map
+    from vecmill.vectors.vector_files import format_to_write, load_vectors, save_vectors, written_files
+
+    name = format_to_write(target, write_as or None)
+    _refuse_to_overwrite(written_files(target, name), force)
+    moved = read_map(map_).move(load_vectors(source, read_as or None), str(source))
+    _say_written(save_vectors(moved, target, name), name)
 
 
 @vectors_app.command()

@@ -3,8 +3,8 @@
 ``NAME.npy``   float[n_words, dim]; written as little-endian float32 in C order, read in any floating point type
 ``NAME.txt``   UTF-8, a word a line, in the order of the rows
 
-Counts and the space's name are not stored. Nothing is pickled: a file of objects is refused. Float32 in C order is
-mapped, not read, so the vectors of a file stay its own.
+Counts are not stored, and the space's name stands in a stamp beside the file (:mod:`vecmill.vectors.space`). Nothing
+is pickled: a file of objects is refused. Float32 in C order is mapped, not read, so the vectors of a file stay its own.
 """
 
 from __future__ import annotations

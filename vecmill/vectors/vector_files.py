@@ -11,6 +11,9 @@ npy                 ``NAME.npy`` and the words in ``NAME.txt``         ``.npy``
 arrow               Arrow file, Feather version 2                      ``.arrow .feather .ipc``
 fasttext-binary     fastText's ``.bin`` with n-grams                   ``.bin`` by its first bytes
 ==================  =================================================  ===============================
+
+Folders and Arrow files hold the name of their space; of other files it stands in a stamp beside them, see
+:mod:`vecmill.vectors.space`.
 """
 
 from __future__ import annotations
@@ -28,18 +31,19 @@ from vecmill.vectors.fasttext_format import FasttextModel, load_fasttext_bin, sa
 from vecmill.vectors.glove_format import load_glove, save_glove
 from vecmill.vectors.model_folder import map_npy
 from vecmill.vectors.npy_format import load_npy, save_npy, words_file
+from vecmill.vectors.space import stamp_file, stamped, write_stamp
 from vecmill.vectors.subword_vectors import SubwordVectors
 from vecmill.vectors.word2vec_format import load_word2vec, save_word2vec
 from vecmill.vectors.word_vectors import WordVectors
 
 _LOADERS: dict[str, Callable[[Path], WordVectors]] = {
     "folder": lambda path: WordVectors.load(_vectors_folder(path)),
-    "word2vec-text": lambda path: load_word2vec(path, binary=False),
-    "word2vec-binary": lambda path: load_word2vec(path, binary=True),
-    "glove": load_glove,
-    "npy": load_npy,
+    "word2vec-text": lambda path: stamped(path, load_word2vec(path, binary=False)),
+    "word2vec-binary": lambda path: stamped(path, load_word2vec(path, binary=True)),
+    "glove": lambda path: stamped(path, load_glove(path)),
+    "npy": lambda path: stamped(path, load_npy(path)),
     "arrow": load_arrow,
-    "fasttext-binary": lambda path: load_fasttext_bin(path).vectors.word_vectors(),
+    "fasttext-binary": lambda path: stamped(path, load_fasttext_bin(path).vectors.word_vectors()),
 }
 _SAVERS: dict[str, Callable[[WordVectors, Path], None]] = {
     "folder": lambda vectors, path: vectors.save(path),
@@ -50,6 +54,8 @@ _SAVERS: dict[str, Callable[[WordVectors, Path], None]] = {
     "arrow": save_arrow,
 }
 FORMATS = tuple(_LOADERS)
+# Those that hold the name of the space themselves; beside files of the others it stands in a stamp.
+_HOLD_THE_SPACE = ("folder", "arrow")
 _BY_ENDING = {
     **{".vec": "word2vec-text", ".bin": "word2vec-binary", ".npy": "npy"},
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
@@ -93,7 +99,11 @@ def save_vectors(vectors: WordVectors, path: str | Path, format_name: str | None
             expected=f"vectors with n-grams, or one of {', '.join(_SAVERS)}",
             todo="convert the folder of a train artifact with subwords",
         )
+    if name not in _HOLD_THE_SPACE:
+        stamp_file(path).unlink(missing_ok=True)  # a process that dies leaves no stamp, rather than a wrong one
     _SAVERS[name](vectors, path)
+    if name not in _HOLD_THE_SPACE:
+        write_stamp(path, vectors)
     return written_files(path, name)
 
 
@@ -110,7 +120,10 @@ def convert(source: str | Path, target: str | Path, *, read_as: str | None = Non
     source, target = Path(source), Path(target)
     name = format_to_write(target, write_as)
     if name == "fasttext-binary":
-        save_fasttext_bin(_with_ngrams(source), target)
+        model = _with_ngrams(source)
+        stamp_file(target).unlink(missing_ok=True)
+        save_fasttext_bin(model, target)
+        write_stamp(target, model.vectors.word_vectors())
     else:
         save_vectors(load_vectors(source, read_as), target, name)
     return name
@@ -132,8 +145,9 @@ def format_to_write(path: Path, format_name: str | None) -> str:
 
 
 def written_files(path: Path, format_name: str) -> list[Path]:
-    """What :func:`save_vectors` writes for a path."""
-    return [path, words_file(path)] if format_name == "npy" else [path]
+    """What :func:`save_vectors` and :func:`convert` write for a path."""
+    files = [path, words_file(path)] if format_name == "npy" else [path]
+    return files if format_name in _HOLD_THE_SPACE else [*files, stamp_file(path)]
 
 
 def load_context_vectors(path: str | Path, named: str | Path | None = None) -> npt.NDArray[np.floating] | None:

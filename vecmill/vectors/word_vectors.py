@@ -6,6 +6,7 @@ How a model looks on disk stands in :mod:`vecmill.vectors.model_folder`.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -100,6 +101,14 @@ class WordVectors:
         if self._space_id is None:
             self._space_id = content_digest(self._words, self._vectors)
         return self._space_id
+
+    def with_space_id(self, space_id: str) -> Self:
+        """The same words and vectors, in the same memory, under another space's name."""
+        if not space_id:
+            raise FormatError("space_id is an empty text", expected="the name of a space")
+        other = copy.copy(self)
+        other._space_id = space_id
+        return other
 
     def __len__(self) -> int:
         return len(self._words)
