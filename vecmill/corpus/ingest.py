@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,20 +21,28 @@ from vecmill.corpus.sources import read_documents
 from vecmill.errors import SourceError
 from vecmill.progress import track
 from vecmill.store.stage import StageIO, StageReport
-from vecmill.text.cleaning import clean
+from vecmill.text.cleaning import CleaningStep
+from vecmill.text.cleaning_column import clean_column
 
 # A row group is what every later stage holds in memory at once.
 _ROW_GROUP_BYTES = 4 << 20
 _ROW_GROUP_ROWS = 16384
+# Texts cleaned at once; reading holds the interpreter's lock, and most of cleaning does not.
+_BATCH_CHARS = 1 << 20
+_CLEANING_THREADS = 2
 _EXCERPT_CHARS = 160
 _N_SHOWN = 10
+
+# A document with its doc_id and the URI of its file.
+_Named = tuple[str, str, Document]
 
 
 def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
     """Read every source, clean each document and write them to ``part-00000.parquet`` and so on.
 
     Documents stand in the order of their sources' URIs and, within one, in its own order; the same sources and
-    configuration give the same bytes. Memory holds one row group (about 4 MiB, or one larger document).
+    configuration give the same bytes. Memory holds one row group (about 4 MiB, or one larger document) and
+    three batches that are being cleaned (1 MiB of text each, or one larger document).
 
     Raises
     ------
@@ -53,15 +64,18 @@ def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
 
     shown: list[dict[str, Any]] = []
     with track("reading documents", n_bytes, "bytes") as bar, _ShardWriter(io.output, config.shard_mib << 20) as shards:
-        for file in files:
-            for document in read_documents(file, config, on_malformed, bar.advance):
-                text = clean(document.text, config.cleaning)
+        documents = (
+            (document_id(file, document), file.uri, document)
+            for file in files
+            for document in read_documents(file, config, on_malformed, bar.advance)
+        )
+        for batch, texts in _cleaned(documents, config.cleaning):
+            for (doc_id, uri, document), text in zip(batch, texts, strict=True):
                 if not text or text.isspace():
                     n_empty += 1
                     continue
                 title = " ".join(document.title.split())
-                doc_id = document_id(file, document)
-                shards.write(doc_id, file.uri, title, text)
+                shards.write(doc_id, uri, title, text)
                 if len(shown) < _N_SHOWN:
                     shown.append({"doc_id": doc_id, "title": title, "excerpt": _excerpt(text)})
     if not shards.n_documents:
@@ -83,6 +97,33 @@ def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
         table=shown,
         markdown=_summary(files, shards.n_documents, malformed, n_malformed),
     )
+
+
+def _cleaned(documents: Iterable[_Named], steps: Sequence[CleaningStep]) -> Iterator[tuple[list[_Named], list[str]]]:
+    """Batches of documents and their clean texts, in order; two are cleaned while the next is read."""
+    waiting: deque[tuple[list[_Named], Future[list[str]]]] = deque()
+    with ThreadPoolExecutor(_CLEANING_THREADS, thread_name_prefix="cleaning") as pool:
+        for batch in _batches(documents):
+            texts = [document.text for _, _, document in batch]
+            waiting.append((batch, pool.submit(clean_column, texts, steps)))
+            if len(waiting) > _CLEANING_THREADS:
+                done, cleaned = waiting.popleft()
+                yield done, cleaned.result()
+        for done, cleaned in waiting:
+            yield done, cleaned.result()
+
+
+def _batches(documents: Iterable[_Named]) -> Iterator[list[_Named]]:
+    batch: list[_Named] = []
+    n_chars = 0
+    for named in documents:
+        batch.append(named)
+        n_chars += len(named[2].text)
+        if n_chars >= _BATCH_CHARS or len(batch) >= _ROW_GROUP_ROWS:
+            yield batch
+            batch, n_chars = [], 0
+    if batch:
+        yield batch
 
 
 def document_id(file: SourceFile, document: Document) -> str:
@@ -132,7 +173,7 @@ class _ShardWriter:
         self._close()
 
     def write(self, doc_id: str, source_uri: str, title: str, text: str) -> None:
-        n_bytes = len(text.encode()) + len(title.encode())
+        n_bytes = _n_bytes(text) + _n_bytes(title)
         # Before, not after: a large document gets a row group of its own instead of joining a nearly full one.
         if self._group_bytes and self._group_bytes + n_bytes > self._most_group_bytes:
             self._flush()
@@ -169,6 +210,10 @@ class _ShardWriter:
             self._writer.close()
         self._writer = None
         self._written_bytes = 0
+
+
+def _n_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _excerpt(text: str) -> str:

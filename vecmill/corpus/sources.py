@@ -56,6 +56,8 @@ def read_documents(
 def _not_unicode(document: Document) -> str:
     """JSON can spell half of a surrogate pair, which no encoding can write; says so, or is empty."""
     for value in (document.text, document.title, document.explicit_id):
+        if value.isascii():
+            continue
         try:
             value.encode()
         except UnicodeEncodeError as error:

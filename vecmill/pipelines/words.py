@@ -86,7 +86,7 @@ WORDS = Pipeline(
             "ingest",
             "vecmill.corpus.ingest:ingest",
             section="corpus",
-            libraries=("gensim", "pyarrow", "fsspec"),
+            libraries=("gensim", "polars", "pyarrow", "fsspec"),
             external=_sources,
         ),
         Stage(

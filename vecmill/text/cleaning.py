@@ -22,12 +22,12 @@ CleaningStep = Literal["nfc", "html", "wiki", "urls", "emails", "contractions", 
 
 # Markup may be nested in itself ("&amp;lt;") and one step may uncover work for another, so steps and pipelines repeat
 # until nothing changes. Honest text needs two or three rounds; the limit is for text made to need thousands.
-_MAX_ROUNDS = 8
+MAX_ROUNDS = 8
 
 
 def _until_stable(text: str, once: Callable[[str], str], signs: str) -> str:
     """Apply ``once`` until nothing changes; text that never settles loses all ``signs`` that its markup is made of."""
-    for _ in range(_MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         before, text = text, once(text)
         if text == before:
             return text
@@ -45,20 +45,16 @@ def nfc(text: str) -> str:
     """
     # Characters go first: one between a letter and its accent would hide them from composition.
     if _INVISIBLE.search(text):
-        text = text.replace("\r\n", "\n").translate(_INVISIBLE_TABLE)
+        text = _INVISIBLE.sub(_visible, text.replace("\r\n", "\n"))
     return unicodedata.normalize("NFC", text)
 
 
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b\u2028\u2029\u2060\ufeff]")
-_INVISIBLE_TABLE: dict[int, str | None] = {
-    **dict.fromkeys([*range(0x00, 0x09), *range(0x0E, 0x20), *range(0x7F, 0xA0), 0xAD, 0x200B, 0x2060, 0xFEFF]),
-    0x0B: "\n",
-    0x0C: "\n",
-    0x0D: "\n",
-    0x85: "\n",
-    0x2028: "\n",
-    0x2029: "\n\n",
-}
+_BREAKS = {"\x0b": "\n", "\x0c": "\n", "\x0d": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n"}
+
+
+def _visible(found: re.Match[str]) -> str:
+    return _BREAKS.get(found[0], "")
 
 
 def html(text: str) -> str:
@@ -94,11 +90,11 @@ _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9:-]*+)[^<>]*+>|<[!?][^<>]*+>")
 _AMPERSANDS = re.compile(r"&(?:(?:amp|#0{0,8}38|#[xX]0{0,8}26);)+")
 _ENTITY = re.compile(r"&(#[0-9]{1,9}|#[xX][0-9A-Fa-f]{1,8}|[A-Za-z][A-Za-z0-9]{1,31});")
 # fmt: off
-_FORMATTING = frozenset({
+FORMATTING = frozenset({
     "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "ins", "kbd",
     "mark", "q", "ref", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "tt", "u", "var", "wbr",
 })
-_BLOCKS = frozenset({
+BLOCKS = frozenset({
     "address", "article", "aside", "blockquote", "br", "caption", "center", "dd", "div", "dl", "dt", "fieldset",
     "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hr", "html", "li",
     "main", "nav", "ol", "option", "p", "pre", "section", "summary", "table", "tbody", "tfoot", "thead", "title", "tr",
@@ -122,9 +118,9 @@ def _cut(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:
 
 def _tag_gap(tag: re.Match[str]) -> str:
     name = (tag[1] or "").lower()
-    if name in _BLOCKS:
+    if name in BLOCKS:
         return "\n"
-    return "" if name in _FORMATTING else " "
+    return "" if name in FORMATTING else " "
 
 
 def _decoded(entity: re.Match[str]) -> str:
@@ -156,10 +152,17 @@ def _wiki_once(text: str) -> str:
         text = _EMPTY_PARENTHESES.sub("", text)
     if "|" in text or "__" in text:
         text = _SWITCHES.sub(" ", text)
-    text = _LINE_START.sub("", text)
-    if text.endswith((" ", "\t", "=")) or any(end in text for end in (" \n", "\t\n", "=\n")):
-        text = _LINE_END.sub("", text)
-    return _FILING_LINE.sub("", text)
+    return "\n".join(_wiki_line(line) for line in text.split("\n"))
+
+
+def _wiki_line(line: str) -> str:
+    # Looking at a line's ends first spares most lines the expressions.
+    if line[:1] in _MARKUP_STARTS:
+        line = _LINE_START.sub("", line)
+    line = line.rstrip(" \t=")
+    if line and (not line[0].isalnum() or ":" in line[:_FILING_CHARS] or line.startswith("REDIRECT")):
+        line = "" if _FILING_LINE.fullmatch(line) else line
+    return line
 
 
 _QUOTES = re.compile(r"'{2,}")
@@ -171,12 +174,13 @@ _BRACKETS = re.compile(r"\[{2,}|\]{2,}|\{{2,}|\}{2,}|\{\||\|\}")
 # What a template for pronunciation or the like leaves behind; a dump has one in many a first sentence.
 _EMPTY_PARENTHESES = re.compile(r"\([ \t,;]*+\)")
 _SWITCHES = re.compile(r"\|+|__[A-Z]{3,30}__")
-_LINE_START = re.compile(r"^(?:[ \t]*(?:[*#:;!=]|-{4,}))+[ \t]*|^[ \t]+", re.MULTILINE)
-_LINE_END = re.compile(r"(?<![ \t=])[ \t=]++$", re.MULTILINE)
+_MARKUP_STARTS = frozenset("*#:;!=- \t")
+# The longest beginning of a line that files a page, "abc-defghijklm:", and more.
+_FILING_CHARS = 20
+_LINE_START = re.compile(r"^(?:(?:[ \t]*(?:[*#:;!=]|-{4,}))+[ \t]*|[ \t]+)")
 _FILING_LINE = re.compile(
-    r"^(?:(?:Category|File|Image|Template|Wikipedia|MediaWiki):[^\n]*|REDIRECT\b[^\n]*|"
-    r"[a-z]{2,3}(?:-[a-z]{2,10})?:[^\s/:][^\n]*|[^\w\n]++)$",
-    re.MULTILINE,
+    r"(?:Category|File|Image|Template|Wikipedia|MediaWiki):.*|REDIRECT\b.*|"
+    r"[a-z]{2,3}(?:-[a-z]{2,10})?:[^\s/:].*|[^\w]++"
 )
 
 
@@ -265,7 +269,7 @@ def clean(text: str, steps: Sequence[CleaningStep]) -> str:
     >>> clean("I don&#39;t  know", ["contractions", "html", "whitespace"])
     'I do not know'
     """
-    for _ in range(_MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         before = text
         for step in steps:
             text = STEPS[step](text)
