@@ -46,6 +46,37 @@ def _checked(benchmark: str, bundled: tuple[str, ...], or_else: str) -> str:
     )
 
 
+class ValidationConfig(Config):
+    """How vectors are judged by text that they were not trained on."""
+
+    window: int = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="words to each side of a word that are its true neighbours. Default: word2vec.c's window",
+    )
+    n_pairs: int = Field(
+        default=200_000,
+        ge=100,
+        le=50_000_000,
+        description="true pairs drawn from the text, and as many sampled ones. Default: our choice; the standard error "
+        "of an accuracy from so many is a tenth of a percentage point",
+    )
+    score: Literal["cosine", "dot"] = Field(
+        default="cosine",
+        description="what a pair is judged by: cosine of the two vectors, or dot, the product with the neighbour's "
+        "context vector. Default: cosine, since that is what vectors are compared by in use",
+    )
+    negative_exponent: float = Field(
+        default=0.75,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="sampled neighbours are drawn in proportion to count ** this. Default: 0.75, Mikolov et al. 2013b, "
+        "sec. 2.2",
+    )
+
+
 class EvaluationConfig(Config):
     """How finished word vectors are scored and shown."""
 
@@ -108,4 +139,9 @@ class EvaluationConfig(Config):
         ge=1,
         le=1000,
         description="Neighbours listed for each word. Default: customary in embedding viewers",
+    )
+    validation: ValidationConfig = Field(
+        default=ValidationConfig(),
+        description="How vectors are judged by the documents that encode.validation_share holds out. Default: as "
+        "negative sampling trains them",
     )
