@@ -31,6 +31,6 @@ def words(config: WordsConfig, refresh: list[str] | None = None) -> dict[str, An
         known = vocabulary(run, corpus, checked)
         tokens = encode(run, corpus, checked, known)
         vectors = train(run, known, tokens)
-        scores = evaluate(run, vectors)
+        scores = evaluate(run, corpus, checked, known, tokens, vectors)
         register(run, corpus, checked, known, vectors, scores)
         return run.summary()

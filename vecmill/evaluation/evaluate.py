@@ -13,8 +13,11 @@ from vecmill.evaluation.analogy_questions import evaluation_files, load_analogie
 from vecmill.evaluation.benchmarks import Benchmark, load_benchmark
 from vecmill.evaluation.config import EvaluationConfig
 from vecmill.evaluation.geometry import vector_statistics
+from vecmill.evaluation.held_out import VALIDATION_NAME, validate_held_out
 from vecmill.evaluation.items import ITEMS_NAME, benchmark_items, write_items
+from vecmill.evaluation.quality_score import quality_score
 from vecmill.evaluation.similarity import SimilarityScore, find_word, word_similarity
+from vecmill.evaluation.validation import ValidationScore
 from vecmill.progress import track
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.vectors.word_vectors import WordVectors
@@ -25,12 +28,18 @@ _N_NEIGHBOURS_SHOWN = 6
 # Of the statistics, what is worth a metric; all of them are in the file.
 _STATISTICS_REPORTED = ("cosine_mean", "isotropy", "effective_dim", "hubness_skewness", "norm_median")
 
+_VALIDATION_REPORTED = (
+    *("auc", "auc_all_pairs", "auc_by_frequency", "accuracy", "precision", "recall", "f1", "mean_true", "mean_sampled"),
+    *("pair_coverage", "n_scored"),
+)
+
 
 def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
     """Score the vectors of the train stage on every configured benchmark and list neighbours of a few words.
 
-    Reads ``vectors/`` of the input ``train`` and the files that
-    :func:`vecmill.evaluation.analogy_questions.evaluation_files` names. Writes
+    Reads ``vectors/`` of the input ``train``, the files that
+    :func:`vecmill.evaluation.analogy_questions.evaluation_files` names, and, where the input ``encode`` holds documents
+    out, these documents of ``ingest``. Writes
 
     - ``scores.json``: one object per benchmark with the fields of :class:`SimilarityScore`, undefined numbers null
     - ``items.parquet``: what the model made of every single pair (:func:`vecmill.evaluation.items.write_items`), by
@@ -38,6 +47,7 @@ def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
     - ``analogies.json``: one object per file of questions with the fields of :class:`AnalogyScore`
     - ``statistics.json``: the fields of :class:`vecmill.evaluation.geometry.VectorStatistics`
     - ``neighbours.parquet``: ``word`` (string), ``rank`` (int32, from 1), ``neighbour`` (string), ``cosine`` (float32)
+    - ``validation.json``, only with held-out documents: the fields of :class:`ValidationScore`
 
     Metrics
     -------
@@ -49,6 +59,8 @@ def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
     ``mean_spearman_covered`` : mean of ``spearman`` over the benchmarks that have one, for comparison with literature
     ``QUESTIONS_accuracy`` (left out where undefined), ``…_accuracy_all``, ``…_coverage`` : of analogies
     ``cosine_mean``, ``isotropy``, ``effective_dim``, ``hubness_skewness``, ``norm_median`` : of the vectors themselves
+    ``validation_auc``, ``validation_accuracy``, … : of held-out documents, where there are any
+    ``quality``, ``quality_similarity``, … : see :mod:`vecmill.evaluation.quality_score`
     ``mean_coverage``, ``n_benchmarks``, ``n_benchmarks_scored``, ``n_words``, ``dim``, ``space_id``
 
     Raises
@@ -83,6 +95,10 @@ def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
     _write_json(io.output / "analogies.json", [score.as_json() for score in analogies])
     _write_json(io.output / "statistics.json", statistics)
 
+    validation = validate_held_out(vectors, io, config.validation)
+    if validation is not None:
+        _write_json(io.output / VALIDATION_NAME, validation.as_json())
+
     n_items = write_items(io.output / ITEMS_NAME, [benchmark_items(vectors, benchmark) for benchmark in benchmarks])
 
     queries, unknown = neighbour_queries(vectors, benchmarks, config)
@@ -93,6 +109,8 @@ def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
         metrics={
             **_metrics(scores),
             **_analogy_metrics(analogies),
+            **_validation_metrics(validation),
+            **_quality_metrics(scores, analogies, validation),
             **{name: statistics[name] for name in _STATISTICS_REPORTED if statistics[name] is not None},
             "n_words": len(vectors),
             "dim": vectors.dim,
@@ -100,7 +118,7 @@ def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
         },
         rows={ITEMS_NAME: n_items, "neighbours.parquet": n_rows},
         table=[_table_row(score) for score in scores],
-        markdown=_markdown(scores, analogies, neighbours, unknown),
+        markdown=_markdown(scores, analogies, validation, neighbours, unknown),
     )
 
 
@@ -173,6 +191,24 @@ def _analogy_metrics(scores: list[AnalogyScore]) -> dict[str, float]:
     return metrics
 
 
+def _validation_metrics(score: ValidationScore | None) -> dict[str, Any]:
+    found = {} if score is None else score.as_json()
+    return {f"validation_{name}": found[name] for name in _VALIDATION_REPORTED if found.get(name) is not None}
+
+
+def _quality_metrics(
+    scores: list[SimilarityScore], analogies: list[AnalogyScore], validation: ValidationScore | None
+) -> dict[str, float]:
+    score = quality_score(
+        [each.spearman_all_pairs for each in scores],
+        [each.accuracy_all for each in analogies],
+        None if validation is None else validation.auc_all_pairs,
+    )
+    parts = {"similarity": score.similarity, "analogies": score.analogies, "contexts": score.contexts}
+    metrics = {f"quality_{name}": value for name, value in parts.items() if value is not None}
+    return metrics if score.quality is None else {"quality": score.quality, **metrics}
+
+
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -199,6 +235,7 @@ def _rounded(value: float | None) -> float | None:
 def _markdown(
     scores: list[SimilarityScore],
     analogies: list[AnalogyScore],
+    validation: ValidationScore | None,
     neighbours: dict[str, list[tuple[str, float]]],
     unknown: list[str],
 ) -> str:
@@ -213,6 +250,12 @@ def _markdown(
         f"words cover, of {score.n_questions:,} in all ({score.method})."
         for score in analogies
     ]
+    if validation is not None:
+        paragraphs.append(
+            f"Held-out text ({validation.n_documents:,} documents): {100 * validation.accuracy:.1f} % of "
+            f"{2 * validation.n_scored:,} true and sampled context pairs told apart, AUC {validation.auc:.4f}; counts "
+            f"alone would give {validation.auc_by_frequency:.4f}."
+        )
     if unknown:
         paragraphs.append(f"Without vector, so without neighbours: {', '.join(unknown)}.")
     shown = list(neighbours.items())[:_N_LISTS_SHOWN]

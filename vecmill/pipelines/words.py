@@ -126,9 +126,9 @@ WORDS = Pipeline(
             "evaluate",
             "vecmill.evaluation.evaluate:evaluate_words",
             section="evaluate",
-            inputs=("train",),
+            inputs=("ingest", "contract", "vocabulary", "encode", "train"),
             seeded=True,
-            libraries=("numpy", "pyarrow"),
+            libraries=("numpy", "numba", "polars", "pyarrow"),
             external=_benchmarks,
         ),
         Stage(

@@ -97,7 +97,7 @@ def write_files(folder: Path, io: StageIO, record: Record) -> None:
     for name, manifest in io.lineage.items():
         text = without_password(json.dumps(manifest, indent=1, ensure_ascii=False))
         (folder / "manifests" / f"{name}.json").write_text(text, encoding="utf-8")
-    for name in ("scores.json", "analogies.json", "statistics.json"):
+    for name in ("scores.json", "analogies.json", "statistics.json", "validation.json"):
         if (io.inputs["evaluate"] / name).exists():
             (folder / name).write_bytes((io.inputs["evaluate"] / name).read_bytes())
     (folder / "contract").mkdir()

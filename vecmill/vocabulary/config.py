@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.config.sizes import ByteSize
@@ -107,9 +107,37 @@ class EncodeConfig(Config):
         description="share of the documents that are encoded, drawn by the priorities of the vocabulary's reservoir; a "
         "smaller share is part of a larger one. Vocabulary and counts are those of all documents. Default: 1, all",
     )
+    validation_share: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=0.5,
+        allow_inf_nan=False,
+        description="share of the documents, chosen by a hash of their ids, that is left out of training and that the "
+        "vectors are then judged by. Vocabulary and counts are those of all documents. Default: 0, as in word2vec.c",
+    )
+    validation_fold: int = Field(
+        default=0,
+        ge=0,
+        description="which of the 1 / validation_share parts of the documents is held out, from 0, as in k-fold cross-"
+        "validation. Default: 0, the first",
+    )
     threads: int = Field(
         default=0,
         ge=0,
         json_schema_extra=NOT_IN_KEY,
         description="threads that tokenise and look up ids; 0 means one for each available core. Default: 0",
     )
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> EncodeConfig:
+        if self.validation_fold >= (n := n_folds(self.validation_share)):
+            raise ValueError(
+                f"validation_fold {self.validation_fold} of {n} folds (validation_share "
+                f"{self.validation_share:g}); name one from 0 to {n - 1}"
+            )
+        return self
+
+
+def n_folds(share: float) -> int:
+    """How many parts with a share of the documents fit beside each other; 1 for a share of 0."""
+    return int(1 / share + 1e-9) if share else 1

@@ -11,6 +11,7 @@ from vecmill.errors import VocabularyError
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.text.word_index import Sentences, WordIndex
 from vecmill.vocabulary.config import EncodeConfig
+from vecmill.vocabulary.held_out import leave_out, write_held_out
 from vecmill.vocabulary.passes import Corpus
 from vecmill.vocabulary.share import documents_below
 from vecmill.vocabulary.token_batches import Tools
@@ -27,16 +28,17 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     Text is cut by the token rules that the vocabulary carries. Words outside the vocabulary are dropped, so the words
     to each side of one become neighbours, as in the word2vec tool; sentences that this empties are dropped as well.
     A sentence may have any length (gensim cuts at 10,000 words). Documents keep their order, and no sentence crosses
-    from one into the next. The files are the same bytes for any number of threads.
+    from one into the next. The files are the same bytes for any number of threads. Documents held out for validation
+    are not encoded; ``held_out.json`` says which they are, see :mod:`vecmill.vocabulary.held_out`.
 
     Raises
     ------
-    VocabularyError : not one word of the corpus is in the vocabulary, or ``documents_share`` leaves no document
+    VocabularyError : not one word of the corpus is in the vocabulary, or no document is left to encode
     FormatError : ``documents_share`` is below 1 and the vocabulary's sample cannot be read
     """
     vocabulary = Vocabulary.load(io.inputs["vocabulary"])
     quarantine = io.inputs["contract"] / "quarantine.parquet"
-    keep = documents_below(config.documents_share, io.inputs["vocabulary"])
+    keep = leave_out(config, documents_below(config.documents_share, io.inputs["vocabulary"]))
     corpus = Corpus(io.inputs["ingest"], quarantine, config.threads, keep)
     words = pa.array(vocabulary.words, pa.large_string())
     tools = Tools(lambda: WordIndex(vocabulary.rules, words), config.threads)
@@ -59,9 +61,15 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
             n_documents += batch.num_rows
         if n_documents == 0 and keep is not None:
             raise VocabularyError(
-                f"encode.documents_share {config.documents_share:g} leaves no document of the corpus",
+                f"encode.documents_share {config.documents_share:g} leaves no document of the corpus"
+                + (f", held-out ones ({config.validation_share:g}) apart" if config.validation_share else ""),
                 expected="a share that some documents fall into",
-                todo="raise encode.documents_share",
+                todo="raise encode.documents_share"
+                + (
+                    ", lower encode.validation_share, or cut the text into more documents (corpus.txt_unit)"
+                    if config.validation_share
+                    else ""
+                ),
             )
         if store.n_tokens == 0:
             raise VocabularyError(
@@ -70,6 +78,7 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
                 expected="a vocabulary that was built from this corpus",
                 todo="run the vocabulary stage again with --refresh vocabulary",
             )
+    write_held_out(config, io.output)
     n_dropped = n_found - store.n_tokens
     return StageReport(
         metrics={
