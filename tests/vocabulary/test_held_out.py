@@ -108,7 +108,7 @@ def test_too_few_documents_are_refused(built: StageIO, tmp_path: Path) -> None:
     WordVectors(words, np.ones((len(words), 2), np.float32)).save(tmp_path / "train" / "vectors")
     (tmp_path / "output").mkdir()
     inputs |= {"encode": tmp_path / "encode", "train": tmp_path / "train"}
-    with pytest.raises(VocabularyError, match="holds out no document of the corpus.*raise encode.validation_share"):
+    with pytest.raises(VocabularyError, match=r"holds out no document of the corpus.*raise encode\.validation_share"):
         evaluate_words(EvaluationConfig(n_resamples=100), StageIO(inputs, tmp_path / "output"))
 
 
