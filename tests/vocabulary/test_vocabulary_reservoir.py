@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from vecmill.errors import FormatError
-from vecmill.vocabulary.reservoir import Reservoir
+from vecmill.text.sentences import split_sentences
+from vecmill.vocabulary.reservoir import Reservoir, Unit, Weighting
 from vecmill.vocabulary.schema import SAMPLE_SCHEMA
 
 # A document may come twice, even with another text.
@@ -86,6 +87,74 @@ def test_every_document_is_as_likely_as_any_other() -> None:
     assert 0.001 < chi2.sf(statistic, n_documents - 1) < 0.999
 
 
+@pytest.mark.parametrize("unit", ["document", "sentence"])
+@pytest.mark.parametrize("weighting", ["uniform", "length"])
+@pytest.mark.parametrize("n_shards", [2, 7])
+def test_every_kind_of_sample_is_the_same_for_any_shards(
+    unit: Unit, weighting: Weighting, n_shards: int, tmp_path: Path
+) -> None:
+    ids = [f"doc-{number}" for number in range(200)]
+    texts = [f"One {'word ' * (number % 9)}here. And {number} more!\n\nThe end" for number in range(200)]
+    whole = Reservoir(30, 3, 500, unit, weighting)
+    whole.add(ids, pa.array(texts))
+    merged = Reservoir(30, 3, 500, unit, weighting)
+    for shard in range(n_shards):
+        part = Reservoir(30, 3, 500, unit, weighting)
+        part.add(ids[shard::n_shards], pa.array(texts[shard::n_shards]))
+        part.save(tmp_path / "part.parquet")
+        merged = merged.merge(Reservoir.load(tmp_path / "part.parquet"))
+    assert merged.to_table().equals(whole.to_table(), check_metadata=True)
+    assert whole.n_offered == (200 if unit == "document" else 600)
+    # The threshold is the first priority outside: a sample of one more ends with it.
+    larger = Reservoir(31, 3, 500, unit, weighting)
+    larger.add(ids, pa.array(texts))
+    assert larger.to_table()["priority"].to_pylist()[-1] == whole.threshold == merged.threshold
+
+
+def test_sentences_are_those_of_their_documents() -> None:
+    texts = ["One. Two!\n\n  Three", "", "Four"]
+    reservoir = Reservoir(10, 1, unit="sentence")
+    reservoir.add(["a", "b", "c"], pa.array(texts))
+    rows = reservoir.to_table().to_pylist()
+    expected = {
+        f"{doc_id}#{number}": sentence
+        for doc_id, text in zip("abc", texts, strict=True)
+        for number, sentence in enumerate(split_sentences(text))
+    }
+    assert {row["doc_id"]: row["text"] for row in rows} == expected
+    assert [row["n_bytes"] for row in rows] == [len(row["text"]) for row in rows]
+    assert reservoir.inclusion().tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("unit", ["document", "sentence"])
+def test_weighted_by_length_the_first_member_is_drawn_in_proportion_to_length(unit: Unit) -> None:
+    lengths = np.array([1, 2, 3, 10, 24])
+    texts = pa.array(["x" * length for length in lengths])
+    first = np.zeros(len(lengths))
+    n_trials = 3000
+    for seed in range(n_trials):
+        reservoir = Reservoir(1, seed, unit=unit, weighting="length")
+        reservoir.add(list("abcde"), texts)
+        first["abcde".index(reservoir.to_table()["doc_id"][0].as_py()[0])] += 1
+    expected = n_trials * lengths / lengths.sum()
+    assert 0.001 < chi2.sf(((first - expected) ** 2 / expected).sum(), len(lengths) - 1) < 0.999
+
+
+def test_inclusion_probabilities_estimate_totals_without_bias() -> None:
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(1, 200, 300)
+    texts = pa.array(["x" * length for length in lengths])
+    ids = [str(number) for number in range(300)]
+    for weighting in ("uniform", "length"):
+        totals = []
+        for seed in range(300):
+            reservoir = Reservoir(40, seed, weighting=weighting)
+            reservoir.add(ids, texts)
+            totals.append((reservoir.to_table()["n_bytes"].to_numpy() / reservoir.inclusion()).sum())
+        error = np.std(totals) / np.sqrt(len(totals))
+        assert abs(np.mean(totals) - lengths.sum()) < 4 * error
+
+
 def test_saved_and_loaded(tmp_path: Path) -> None:
     rows = [(f"doc-{number}", f"text {number}") for number in range(100)]
     first, second = sample(rows[:60]), sample(rows[60:])
@@ -97,9 +166,17 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     assert pq.read_schema(tmp_path / "first.parquet").equals(SAMPLE_SCHEMA)
 
 
-@pytest.mark.parametrize("other", [Reservoir(6, 3, 3), Reservoir(5, 4, 3), Reservoir(5, 3, 4)])
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(Reservoir(6, 3, 3), Reservoir(5, 4, 3), Reservoir(5, 3, 4)),
+        *(Reservoir(5, 3, 3, "sentence"), Reservoir(5, 3, 3, weighting="length")),
+    ],
+)
 def test_reservoirs_of_other_settings_do_not_merge(other: Reservoir) -> None:
-    with pytest.raises(ValueError, match=r"reservoirs with (size|seed|max_text_chars) \d and \d cannot be merged"):
+    with pytest.raises(
+        ValueError, match=r"reservoirs with (size|seed|max_text_chars|unit|weighting) \w+ and \w+ cannot be merged"
+    ):
         sample([]).merge(other)
 
 
@@ -111,7 +188,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"priority": [1]}), path)
     with pytest.raises(FormatError, match=r"not a sample of documents: 'No such|not a sample of documents: b'vecmill"):
         Reservoir.load(path)
-    metadata = {"vecmill.size": "5", "vecmill.seed": "3", "vecmill.max_text_chars": "3"}
+    metadata = sample([]).to_table().schema.metadata
     pq.write_table(pa.table({"priority": [1]}).replace_schema_metadata(metadata), path)
     with pytest.raises(FormatError, match="its columns are priority"):
         Reservoir.load(path)

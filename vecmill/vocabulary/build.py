@@ -46,7 +46,9 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
     """
     rules = TokenRules(config.token_pattern, config.lowercase, config.casefold)
     pinned = _pinned_words(config, rules)
-    sample = Reservoir(config.reservoir_size, io.seed, config.reservoir_text_chars)
+    sample = Reservoir(
+        config.reservoir_size, io.seed, config.reservoir_text_chars, config.reservoir_unit, config.reservoir_weighting
+    )
     corpus = Corpus(io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet", config.threads)
 
     def watch(batch: pa.RecordBatch) -> None:

@@ -52,8 +52,17 @@ class VocabularyConfig(Config):
         default=1000,
         ge=1,
         le=100_000,
-        description="documents in the uniform random sample kept beside the vocabulary. Default: 1000, our choice: "
+        description="documents in the random sample kept beside the vocabulary. Default: 1000, our choice: "
         "a share of the corpus estimated from it has a standard error of at most 1.6 points",
+    )
+    reservoir_unit: Literal["document", "sentence"] = Field(
+        default="document",
+        description="what the sample consists of. Default: document, since words of a document are not independent",
+    )
+    reservoir_weighting: Literal["uniform", "length"] = Field(
+        default="uniform",
+        description="uniform gives every document the same chance, length a chance in proportion to its bytes. "
+        "Default: uniform",
     )
     reservoir_text_chars: int = Field(
         default=20_000,

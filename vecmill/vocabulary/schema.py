@@ -22,9 +22,10 @@ VOCABULARY_SCHEMA = pa.schema(
 # Sorted by priority, then by doc_id.
 SAMPLE_SCHEMA = pa.schema(
     [
-        _field("priority", pa.uint64(), "keyed hash of doc_id; the documents with the smallest ones are the sample"),
-        _field("doc_id", pa.string(), "id of the document in the corpus"),
+        _field("priority", pa.uint64(), "from a keyed hash of doc_id; the documents with the smallest are the sample"),
+        _field("doc_id", pa.string(), "id of the document in the corpus, with #n for its n-th sentence"),
         _field("text", pa.string(), "its text, cut to the length stated in the file's metadata"),
+        _field("n_bytes", pa.int64(), "UTF-8 bytes of the whole text"),
     ]
 )
 
