@@ -89,6 +89,82 @@ def config(
 
 
 @app.command()
+def validate(
+    model: Annotated[
+        str,
+        typer.Argument(help="Vectors in any format, a train artifact's folder, or a registered version or alias."),
+    ],
+    data: Annotated[
+        list[str], typer.Argument(help="Text that the model was not trained on: files, globs, folders or URLs.")
+    ],
+    window: Annotated[int, typer.Option(help="Words to each side that are true neighbours.")] = 5,
+    pairs: Annotated[int, typer.Option(help="True pairs to draw, and as many sampled ones.")] = 200_000,
+    score: Annotated[str, typer.Option(help="cosine, or dot with the model's context vectors.")] = "cosine",
+    text_column: Annotated[str, typer.Option(help="Column or key that holds the text.")] = "text",
+    txt_unit: Annotated[str, typer.Option(help="What a document is in text files: file, line or paragraph.")] = "file",
+    tokens: Annotated[
+        str, typer.Option(help="What a word is: unicode, ascii or whitespace. Default: as the model was made.")
+    ] = "",
+    lowercase: Annotated[
+        bool | None, typer.Option("--lowercase/--keep-case", help="Default: as the model was made.")
+    ] = None,
+    read_as: Annotated[str, typer.Option("--from", metavar="FORMAT", help="Format of the vectors.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    pipeline: Annotated[str, typer.Option(help="Deployment whose registry a version is from.")] = "words",
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Judge vectors by held-out text: can they tell true neighbours of a word from sampled ones?"""
+    from vecmill.cli.validate import token_rules, validate_model
+
+    validate_model(
+        model,
+        data,
+        corpus={"text_column": text_column, "txt_unit": txt_unit},
+        settings={"window": window, "n_pairs": pairs, "score": score},
+        rules=token_rules(tokens, lowercase),
+        read_as=read_as,
+        registry=(pipeline, file, set_),
+        seed=seed,
+        as_json=json,
+    )
+
+
+@app.command("cross-validate")
+def cross_validate(
+    name: Name,
+    folds: Annotated[int, typer.Option(help="Parts of the documents, each held out once.")] = 5,
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train and judge once a fold of the documents; what stands in the store is not built again."""
+    from vecmill.cli.validate import cross_validate as run_folds
+
+    run_folds(file, name, set_, folds, as_json=json)
+
+
+@app.command("learning-curve")
+def learning_curve(
+    name: Name,
+    share: Annotated[
+        list[float], typer.Option("--share", help="Share of the documents to train on, above 0 up to 1; repeatable.")
+    ] = [0.1, 0.25, 0.5, 1.0],  # noqa: B006
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train and judge on growing shares of the text: would more text help?"""
+    from vecmill.cli.validate import learning_curve as run_shares
+
+    run_shares(file, name, set_, share, as_json=json)
+
+
+@app.command()
 def gc(
     name: Name = "words",
     file: File = Path(PIPELINES_FILE),

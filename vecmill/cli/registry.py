@@ -48,7 +48,7 @@ def list_versions(
     from vecmill.cli.registry_tables import version_row, versions_table
     from vecmill.registry.history import all_versions
 
-    with _registry(pipeline, file, set_) as found:
+    with open_registry(pipeline, file, set_) as found:
         versions = all_versions(found.client, found.model_name)
     if json:
         _write({"model": found.model_name, "versions": [version_row(each, found.metric) for each in versions]})
@@ -69,7 +69,7 @@ def show(
     from vecmill.cli.registry_tables import show_version, version_row
     from vecmill.registry.history import find_version, ledger_rows
 
-    with _registry(pipeline, file, set_) as found:
+    with open_registry(pipeline, file, set_) as found:
         one = find_version(found.client, found.model_name, version)
         _, rows, _ = ledger_rows(found.client, found.model_name)
     about = [row for row in rows if row.version == one.number]
@@ -93,7 +93,7 @@ def card(
     from vecmill.registry.card import read_card
     from vecmill.registry.history import find_version
 
-    with _registry(pipeline, file, set_) as found:
+    with open_registry(pipeline, file, set_) as found:
         one = find_version(found.client, found.model_name, version)
         text = read_card(found.client, found.model_name, one)
     if json:
@@ -114,7 +114,7 @@ def history(
     from vecmill.cli.registry_tables import show_history
     from vecmill.registry.history import ledger_rows
 
-    with _registry(pipeline, file, set_) as found:
+    with open_registry(pipeline, file, set_) as found:
         run_id, rows, problems = ledger_rows(found.client, found.model_name)
     if json:
         ledger = {"run_id": run_id, "rows": [row.to_json() for row in rows], "problems": problems}
@@ -140,7 +140,7 @@ def champion(
     from vecmill.registry.history import champion_answer, ledger_rows, read_moment
 
     moment = read_moment(at) if at else None
-    with _registry(pipeline, file, set_) as found:
+    with open_registry(pipeline, file, set_) as found:
         standing = found.client.get_registered_model(found.model_name).aliases.get("champion")
         _, rows, _ = ledger_rows(found.client, found.model_name)
     answer = champion_answer(rows, None if standing is None else str(standing), moment)
@@ -165,7 +165,7 @@ def rollback(
     """Make an earlier version champion again, and write down why."""
     from vecmill.registry.rollback import roll_back
 
-    with _registry(pipeline, file, set_) as found:
+    with open_registry(pipeline, file, set_) as found:
         row = roll_back(found.client, found.uri, found.model_name, version, why)
     before, after = row.moves["champion"]
     if json:
@@ -194,7 +194,7 @@ def verify(
     from vecmill.registry.history import verify as verified
     from vecmill.registry.rollback import begin_anew, finish_what_broke_off
 
-    with _registry(pipeline, file, set_) as found:
+    with open_registry(pipeline, file, set_) as found:
         if repair:
             finish_what_broke_off(found.client, found.uri, found.model_name)
         rows, problems = verified(found.client, found.model_name, head)
@@ -235,7 +235,7 @@ def lineage(
     from vecmill.registry.lineage import ancestors_of, iter_document_ids
     from vecmill.store.artifact_store import ArtifactStore
 
-    with _registry(pipeline, file, set_) as found:
+    with open_registry(pipeline, file, set_) as found:
         one = find_version(found.client, found.model_name, version)
         ancestors = ancestors_of(found.client, found.model_name, one)
     store = ArtifactStore(found.store)
@@ -258,7 +258,7 @@ def lineage(
 
 
 @dataclass(frozen=True)
-class _Found:
+class FoundRegistry:
     """The registry that a command is about."""
 
     client: Any
@@ -269,7 +269,7 @@ class _Found:
 
 
 @contextmanager
-def _registry(pipeline: str, file: Path, overrides: list[str]) -> Iterator[_Found]:
+def open_registry(pipeline: str, file: Path, overrides: list[str]) -> Iterator[FoundRegistry]:
     """Open the configured registry; its model exists."""
     from vecmill.errors import RegistryError
     from vecmill.registry.config import resolve_tracking_uri, sqlite_path, without_password
@@ -288,7 +288,7 @@ def _registry(pipeline: str, file: Path, overrides: list[str]) -> Iterator[_Foun
 
     with registry_session(uri) as client, calling(uri, f"look up {config.model_name}", todo=_TODO):
         registered_model(client, config.model_name)
-        yield _Found(client, without_password(uri), config.model_name, config.primary_metric, store)
+        yield FoundRegistry(client, without_password(uri), config.model_name, config.primary_metric, store)
 
 
 _TODO = "see that the registry and its files can be read, and run again"
