@@ -47,6 +47,7 @@ def test_names_and_schedules_are_the_ones_people_know() -> None:
     assert found == {
         "words": ([], None, "local-process"),
         "words-nightly": ([("0 2 * * *", "Europe/Berlin")], 1, "local-process"),
+        "words-search": ([], None, "local-process"),
         "words-s3": ([], None, "local-process"),
     }
 

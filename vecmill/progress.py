@@ -57,6 +57,32 @@ def show_progress_on(sink: Sink) -> Iterator[None]:
         _sink = before
 
 
+class _Chosen:
+    def __init__(self, sink: Sink, words: tuple[str, ...]) -> None:
+        self._sink, self._words = sink, words
+
+    def bar(self, description: str, total: float | None, unit: str) -> Bar:
+        shown = description.startswith(self._words)
+        return self._sink.bar(description, total, unit) if shown else _HIDDEN
+
+    def close(self, bar: Bar) -> None:
+        if bar is not _HIDDEN:
+            self._sink.close(bar)
+
+
+_HIDDEN = _Silent()
+
+
+@contextmanager
+def show_only(*beginnings: str) -> Iterator[None]:
+    """Within the block, show the bars alone whose description begins with one of ``beginnings``.
+
+    For work that runs the same stages many times over, whose own bars say enough.
+    """
+    with show_progress_on(_Chosen(_sink, beginnings)):
+        yield
+
+
 @contextmanager
 def track(description: str, total: float | None = None, unit: str = "items") -> Iterator[Bar]:
     """Open a progress bar for a piece of work.

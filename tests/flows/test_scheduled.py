@@ -116,7 +116,7 @@ def test_plain_prefect_deploys_the_file_as_it_is(deployed: dict[str, str], clien
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(client.read_automations_by_name(WATCH_NAME)) == 1
     names = {each.name for each in client.read_deployments()}
-    assert names == {"words", "words-nightly", "words-s3"}
+    assert names == {"words", "words-nightly", "words-search", "words-s3"}
 
 
 def test_a_run_completes_and_the_next_is_all_cached(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from vecmill.progress import Bar
+
+# Bars that have ended while others go on: more of them would fill the screen.
+_ENDED_SHOWN = 8
 
 
 class _RichBar:
@@ -38,6 +42,7 @@ class TerminalBars:
             transient=False,
         )
         self._open = 0
+        self._ended: deque[TaskID] = deque()
         self._lock = threading.Lock()
 
     def bar(self, description: str, total: float | None, unit: str) -> Bar:
@@ -57,6 +62,11 @@ class TerminalBars:
                 self._progress.stop()
                 for each in self._progress.task_ids:
                     self._progress.remove_task(each)
+                self._ended.clear()
+                return
+            self._ended.append(bar.task)
+            if len(self._ended) > _ENDED_SHOWN:
+                self._progress.remove_task(self._ended.popleft())
 
 
 class _LineBar:

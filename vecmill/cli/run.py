@@ -36,7 +36,7 @@ def run_pipeline(
     console = stderr_console()
     plan = target.plan()
     target.store.remember()
-    if all(planned.hit for planned in plan):
+    if all(planned.hit for planned in plan) and not target.pipeline.searches:
         summary = summarise(target.pipeline, target.config, target.store, _hits(plan), time.perf_counter() - started)
     else:
         try:
@@ -47,6 +47,11 @@ def run_pipeline(
         summary["seconds"] = round(time.perf_counter() - started, 3)
     if as_json:
         sys.stdout.write(json_module.dumps(summary, ensure_ascii=False, allow_nan=False) + "\n")
+    elif target.pipeline.searches:
+        # Late: what it stands on takes longer to import than a cached run takes.
+        from vecmill.cli.search_table import show_search
+
+        show_search(summary, stdout_console())
     else:
         show_summary(summary, stdout_console())
 

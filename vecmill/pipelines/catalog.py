@@ -8,9 +8,10 @@ from vecmill.config.pipelines_file import Deployment
 from vecmill.config.validate import validate
 from vecmill.errors import ConfigError
 from vecmill.pipelines.words import WORDS
+from vecmill.pipelines.words_search import WORDS_SEARCH
 from vecmill.store.plan import Pipeline
 
-PIPELINES: dict[str, Pipeline] = {"flows/words.py:words": WORDS}
+PIPELINES: dict[str, Pipeline] = {"flows/words.py:words": WORDS, "flows/search.py:search": WORDS_SEARCH}
 
 
 def pipeline_of(deployment: Deployment) -> Pipeline:

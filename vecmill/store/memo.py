@@ -55,7 +55,8 @@ class DigestMemo:
         temporary = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            kept = {name: value for name, value in self._known.items() if os.path.exists(name)}  # noqa: PTH110
+            known = list(self._known.items())  # in one step: other threads may be adding
+            kept = {name: value for name, value in known if os.path.exists(name)}  # noqa: PTH110
             temporary.write_text(json.dumps(kept))
             temporary.replace(self._path)
             self._changed = False

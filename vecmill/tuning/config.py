@@ -21,14 +21,20 @@ class Dimension(Config):
     """The values that one field may take: a range (``low``, ``high``) or ``choices``."""
 
     low: int | float | None = Field(
-        None, allow_inf_nan=False, description="smallest value; a range of whole numbers if low and high are whole"
+        None,
+        allow_inf_nan=False,
+        description="smallest value; a range of whole numbers if low and high are whole. Default: none, for choices",
     )
-    high: int | float | None = Field(None, allow_inf_nan=False, description="largest value, itself included")
-    log: bool = Field(False, description="draw evenly on a logarithmic scale (learning rates, counts)")
+    high: int | float | None = Field(
+        None, allow_inf_nan=False, description="largest value, itself included. Default: none"
+    )
+    log: bool = Field(False, description="draw evenly on a logarithmic scale (learning rates). Default: false")
     step: int | float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="distance between two values; not with log"
+        None, gt=0, allow_inf_nan=False, description="distance between two values; not with log. Default: none"
     )
-    choices: tuple[bool | int | float | str, ...] = Field((), description="the values themselves, instead of a range")
+    choices: tuple[bool | int | float | str, ...] = Field(
+        (), description="the values themselves, instead of a range. Default: none"
+    )
 
     @model_validator(mode="after")
     def _range_or_choices(self) -> Dimension:
@@ -86,58 +92,62 @@ class SearchConfig(Config):
     sampler: Literal["tpe", "random", "grid"] = Field(
         "tpe",
         description="tpe: where good trials were dense before (Bergstra et al. 2011), after `startup_trials` random "
-        "ones; random; grid: every combination once",
+        "ones; random; grid: every combination once. Default: Optuna's",
     )
-    startup_trials: int = Field(10, ge=1, description="tpe: trials at random before it models any (Optuna: 10)")
+    startup_trials: int = Field(10, ge=1, description="tpe: trials at random before it models any. Default: Optuna's")
     n_trials: int = Field(
         20,
         ge=1,
         le=100_000,
-        description="trials in all, those of earlier runs of the same search included (our choice)",
+        description="trials in all, those of earlier runs of the same search included. Default: our choice, twice "
+        "startup_trials",
     )
     pruner: Literal["median", "hyperband", "none"] = Field(
         "median",
         description="which trials end before the largest pilot: median: those below the median of the others on the "
-        "same share (Golovin et al. 2017); hyperband: all but the best third, in brackets (Li et al. 2018); none",
+        "same share (Golovin et al. 2017); hyperband: all but the best third, in brackets (Li et al. 2018); none. "
+        "Default: Optuna's",
     )
     pilot_shares: tuple[float, ...] = Field(
         (0.25, 1.0),
         min_length=1,
         description="shares of the documents that a trial trains on, one after the other, each a superset of the one "
-        "before; the score on the last one is the trial's (our choice)",
+        "before; the score on the last one is the trial's. Default: our choice",
     )
     n_finalists: int = Field(
         2,
         ge=1,
         le=100,
         description="best trials that are trained on all documents, beside the configuration that the search started "
-        "from (our choice)",
+        "from. Default: two, so that the winner has a runner-up",
     )
     n_seeds: int = Field(
         3,
         ge=1,
         le=100,
-        description="trainings of each finalist from different seeds; below 3 nothing is known of the seeds' noise",
+        description="trainings of each finalist from different seeds; below 3 little is known of the seeds' noise. "
+        "Default: the fewest that show it",
     )
     objective: str | dict[str, float] = Field(
         "mean_spearman",
         min_length=1,
         description="metric of the evaluate stage, higher is better, or several with weights: {men_spearman: 2, "
-        "simlex999_spearman: 1}, whose weighted mean counts",
+        "simlex999_spearman: 1}, whose weighted mean counts. Default: what the registry shows with a version",
     )
     storage: str | None = Field(
         None,
         pattern=r"^(sqlite:///.+|postgresql(\+\w+)?://.+)$",
         repr=False,
         description="database of trials, from which a stopped search goes on: sqlite:///PATH, or postgresql://… for "
-        "workers on several hosts. None: search.db in the state folder (.vecmill)",
+        "workers on several hosts. Default: null, search.db in the state folder (.vecmill)",
         json_schema_extra=NOT_IN_KEY,
     )
     parallel_trials: int = Field(
         1,
         ge=1,
         le=256,
-        description="trials at the same time in this process; set train.threads so that all fit on the cores",
+        description="trials at the same time in this process; set train.threads so that all fit on the cores. "
+        "Default: 1, one after the other, which repeats exactly",
         json_schema_extra=NOT_IN_KEY,
     )
 
@@ -153,6 +163,8 @@ class SearchConfig(Config):
                     f"space names {path!r}; a search varies fields of {', '.join(SEARCHED_SECTIONS)}, "
                     "for example train.learning_rate"
                 )
+            if path == "encode.documents_share":
+                raise ValueError("space names encode.documents_share, which pilot_shares set for each trial")
         shares = self.pilot_shares
         if any(not 0 < share <= 1 for share in shares) or any(a >= b for a, b in itertools.pairwise(shares)):
             raise ValueError(f"pilot_shares {list(shares)} must rise, each above 0 and at most 1")

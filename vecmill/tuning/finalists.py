@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from vecmill.evaluation.comparison import MEAN, Comparison, Separation, compare
 from vecmill.evaluation.comparison_config import ComparisonConfig
@@ -36,6 +39,7 @@ class Finalist:
 
     @property
     def mean(self) -> float:
+        """Mean score over seeds."""
         return statistics.fmean(self.scores)
 
     @property
@@ -45,6 +49,7 @@ class Finalist:
 
     @property
     def label(self) -> str:
+        """``baseline``, or ``trial N``."""
         return "baseline" if self.trial == BASELINE else f"trial {self.trial}"
 
 
@@ -53,18 +58,37 @@ Trainer = Callable[[Mapping[str, Value], int], Evaluation]
 
 
 def train_finalists(search: SearchConfig, study: Study, train: Trainer) -> list[Finalist]:
-    """Train the best trials and the baseline; best mean score first, a tie going to the earlier trial."""
+    """Train the best trials and the baseline, several at a time where the search says so.
+
+    Returns
+    -------
+    Best mean score first, a tie going to the earlier trial.
+    """
     chosen: list[tuple[int, dict[str, Value]]] = [(BASELINE, {})]
     chosen += [(trial.number, trial.values) for trial in study.best(search.n_finalists)]
-    finalists = []
     with track("finalists", len(chosen) * search.n_seeds, "trainings") as bar:
-        for number, values in chosen:
-            evaluations = []
-            for index in range(search.n_seeds):
-                evaluations.append(train(values, index))
-                bar.advance()
-            scores = tuple(objective_score(search, each.metrics) for each in evaluations)
-            finalists.append(Finalist(number, values, tuple(evaluations), scores))
+
+        def trained(values: Mapping[str, Value], replica: int) -> Evaluation:
+            found = train(values, replica)
+            bar.advance()
+            return found
+
+        jobs = [(values, replica) for _, values in chosen for replica in range(search.n_seeds)]
+        if search.parallel_trials == 1:  # in this thread, so that Ctrl-C reaches it
+            done = [trained(*job) for job in jobs]
+        else:
+            with ThreadPoolExecutor(search.parallel_trials) as pool:
+                waiting = [pool.submit(contextvars.copy_context().run, partial(trained, *job)) for job in jobs]
+                try:
+                    done = [each.result() for each in waiting]
+                finally:
+                    for each in waiting:
+                        each.cancel()
+    finalists = []
+    for at, (number, values) in enumerate(chosen):
+        evaluations = tuple(done[at * search.n_seeds : (at + 1) * search.n_seeds])
+        scores = tuple(objective_score(search, each.metrics) for each in evaluations)
+        finalists.append(Finalist(number, values, evaluations, scores))
     return sorted(finalists, key=lambda each: (-each.mean, each.trial))
 
 

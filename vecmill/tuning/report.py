@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from vecmill.tuning.config import SearchConfig
@@ -20,21 +21,30 @@ def search_report(
     Returns
     -------
     ``study`` (name in the database), ``objective``, ``trials`` and ``finalists`` (a row each, best first),
-    ``findings`` (what separates the first from the others), ``importances``, ``cost`` (seconds of trials and of
-    finalists, stages looked up and how many of them stood already)
+    ``findings`` (what separates the first from the others, with the numbers of each test), ``importances``,
+    ``options`` (the winner's values as options of ``vecmill run``), ``cost``: seconds of all trials of this search and
+    of this run's finalists, ``trials_cached_frac`` (share of the trials for which this run had to build nothing), and
+    how many trainings of finalists there were and stood already
     """
-    trials = study.trials()
+    trials = [each for each in study.trials() if each.judged]
     evaluations = [each for finalist in finalists for each in finalist.evaluations]
-    n_stages = sum(each.n_stages for each in trials) + sum(each.n_stages for each in evaluations)
-    n_cached = sum(each.n_cached for each in trials) + sum(each.n_cached for each in evaluations)
+    n_built = sum(each.n_cached < each.n_stages for each in evaluations)
+    n_paid = sum(each.number in study.paid for each in trials)
     return {
         "study": study.name,
         "objective": search.objective,
         "winner": finalists[0].label,
         "winner_values": finalists[0].values,
+        "options": " ".join(f"--set {path}={value}" for path, value in finalists[0].values.items()),
         "finalists": [_finalist_row(each) for each in finalists],
         "findings": [
-            {"better": each.better, "worse": each.worse, "verdict": each.verdict, "text": each.text}
+            {
+                "better": each.better,
+                "worse": each.worse,
+                "verdict": each.verdict,
+                "text": each.text,
+                "tests": [asdict(test) for test in each.comparison.separations],
+            }
             for each in findings
         ],
         "trials": [_trial_row(each) for each in sorted(trials, key=_by_score)],
@@ -45,8 +55,9 @@ def search_report(
             "n_failed": sum(each.state == "failed" for each in trials),
             "trial_seconds": round(sum(each.seconds for each in trials), 1),
             "finalist_seconds": round(sum(each.seconds for each in evaluations), 1),
-            "n_stages": n_stages,
-            "cached_frac": round(n_cached / n_stages, 4) if n_stages else 0.0,
+            "trials_cached_frac": round(1 - n_paid / len(trials), 4) if trials else 0.0,
+            "n_finalist_trainings": len(evaluations),
+            "n_finalist_trainings_cached": len(evaluations) - n_built,
         },
     }
 
@@ -55,7 +66,8 @@ def search_markdown(report: dict[str, Any]) -> str:
     """The report as a page for people."""
     paths = sorted({path for row in (*report["trials"], *report["finalists"]) for path in row["values"]})
     cost = report["cost"]
-    lines = ["# Search", "", *(f"- {each['text']}" for each in report["findings"]), "", "## Finalists", ""]
+    findings = [each["text"] for each in report["findings"]] or ["No trial came to an end, so nothing is compared."]
+    lines = ["# Search", "", *(f"- {each}" for each in findings), "", "## Finalists", ""]
     lines += [
         "Trained on all documents, once for each seed.",
         "",
@@ -80,11 +92,20 @@ def search_markdown(report: dict[str, Any]) -> str:
         "",
         "## Cost",
         "",
-        f"{cost['n_trials']} trials ({cost['n_pruned']} pruned, {cost['n_failed']} failed) in "
-        f"{cost['trial_seconds']:,.0f} s, finalists in {cost['finalist_seconds']:,.0f} s; "
-        f"{100 * cost['cached_frac']:.0f} % of {cost['n_stages']} stages stood already.",
+        cost_text(cost),
     ]
     return "\n".join(lines) + "\n"
+
+
+def cost_text(cost: dict[str, Any]) -> str:
+    """What a search cost, as a sentence."""
+    n_trials, n_trainings = cost["n_trials"], cost["n_finalist_trainings"]
+    n_old = round(cost["trials_cached_frac"] * n_trials)
+    return (
+        f"{n_trials} trials ({cost['n_pruned']} pruned, {cost['n_failed']} failed) took {cost['trial_seconds']:,.0f} s "
+        f"in all, {n_old} of them cost this run nothing; {n_trainings} trainings of finalists took "
+        f"{cost['finalist_seconds']:,.0f} s, {cost['n_finalist_trainings_cached']} of them stood already."
+    )
 
 
 def _by_score(trial: Trial) -> tuple[float, float, int]:

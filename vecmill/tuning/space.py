@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -37,6 +37,37 @@ def with_values(config: Any, values: Mapping[str, Value], origin: str) -> Any:
         put(plain, path.split("."), value, f"{path}={value}")
     checked = validate(type(config), plain, origin)
     return config.model_copy(update={name: getattr(checked, name) for name in touched})
+
+
+def values_at(config: Any, values: Mapping[str, Value], paths: list[str]) -> dict[str, Value]:
+    """What the fields at ``paths`` are in a candidate, less those that it does not have or that hold no plain value."""
+    try:
+        candidate = with_values(config, values, "an earlier search")
+    except ConfigError:
+        return {}
+    found = {}
+    for path in paths:
+        value: Any = candidate
+        for name in path.split("."):
+            value = getattr(value, name, None)
+        if isinstance(value, bool | int | float | str):
+            found[path] = value
+    return found
+
+
+def refuse_refresh(stages: Iterable[str]) -> None:
+    """Refuse to search with stages that are to be built again.
+
+    Raises
+    ------
+    ConfigError : there are any
+    """
+    if names := ", ".join(stages):
+        raise ConfigError(
+            f"a search was asked to refresh {names}",
+            expected="no --refresh: it would build that stage again for every candidate",
+            todo="run the plain pipeline with --refresh, then the search",
+        )
 
 
 def check_space(config: Any, search: SearchConfig) -> None:

@@ -1,30 +1,39 @@
 """Trials: Optuna draws candidates, a function scores them on growing shares of the text, a pruner drops the weak.
 
 The database of trials makes a search go on where it was stopped. It holds no models: each training is an artifact of
-the store, so a trial that was cut off, or that another search has run already, costs no second training.
+the store, so a trial that was cut off, or that another search has run already, costs no second training. A candidate
+whose process died is drawn again and resumes its training from the store's checkpoints.
 """
 
 from __future__ import annotations
 
 import contextvars
+import itertools
+import random
 import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vecmill.errors import ConfigError, TrainingDiverged, VecmillError
+from vecmill.errors import ConfigError, TrainingDiverged, VecmillError, VocabularyError
 from vecmill.progress import track
-from vecmill.registry.config import without_password
 from vecmill.store.digest import digest_json
-from vecmill.tuning.config import Dimension, SearchConfig
+from vecmill.tuning.config import SearchConfig
+from vecmill.tuning.database import (
+    distribution_of,
+    give_up_dead_trials,
+    open_database,
+    pruner_of,
+    quiet_optuna,
+    sampler_of,
+    sign_trial,
+    usable,
+)
 from vecmill.tuning.space import Value
 
-# A trial whose process died is given up, and drawn again, after this long without a sign of life.
-_HEARTBEAT_SECONDS, _GRACE_SECONDS = 30, 120
-
-_BASE, _OBJECTIVE, _REASON, _SECONDS, _CACHED = "base", "objective", "reason", "seconds", "cached_stages"
+_SAME, _REASON, _SECONDS, _STAGES, _AGAIN = "same", "reason", "seconds", "stages", "again"
+_POLL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,9 @@ class Trial:
     number : from 0, in the order in which they were drawn
     values : the fields of the space, by path
     scores : by share of the documents; the trial's own score is the one on the largest share
-    state : ``complete``, ``pruned``, ``failed`` or ``running``
+    state : ``complete``, ``pruned``, ``failed``, ``cut off`` (its process ended; it is drawn again), ``running`` or
+        ``waiting``
+    seconds : of its trainings in this search, 0 for a trial that an earlier search has paid for
     reason : why it failed, otherwise empty
     """
 
@@ -73,9 +84,16 @@ class Trial:
         """The score on the largest share that it reached, None for a trial without one."""
         return self.scores[max(self.scores)] if self.scores else None
 
+    @property
+    def judged(self) -> bool:
+        """Whether it came to an end that counts towards the search's ``n_trials``."""
+        return self.state in ("complete", "pruned", "failed")
+
 
 # Values of the space and a share of the documents -> what came of it.
 Evaluator = Callable[[Mapping[str, Value], float], Evaluation]
+# Values of a space and further paths -> the values that these have in that candidate, as far as they exist there.
+Reader = Callable[[Mapping[str, Value], list[str]], Mapping[str, Value]]
 
 
 def objective_score(search: SearchConfig, metrics: Mapping[str, Any]) -> float:
@@ -105,179 +123,223 @@ class Study:
     """The trials of one search, in a database.
 
     A study belongs to what its scores depend on: the configuration that the search starts from, the space, the
-    objective and the shares. With any of them changed it is another study; trials of earlier studies of the same base,
-    objective and shares whose values fit into the new space are taken over, scores and all.
+    objective and the shares. With any of them changed it is another study; judged trials of earlier studies of the
+    same base, objective and shares whose values fit into the new space are taken over, scores and all. A field that
+    only one of the two spaces has fits if the other's candidates have the same value there.
 
     Parameters
     ----------
     search : the search
     storage : database URI
     base : digest of everything that the scores depend on beside the space's fields
-    seed : of the sampler
+    seed : each candidate is drawn from it and its own number, so that a search that was stopped draws no candidate
+        twice
+    read : what fields outside the space are in a candidate; None takes over trials of the same fields only
 
     Raises
     ------
     ConfigError : the database cannot be opened
     """
 
-    def __init__(self, search: SearchConfig, storage: str, base: str, seed: int) -> None:
+    def __init__(self, search: SearchConfig, storage: str, base: str, seed: int, read: Reader | None = None) -> None:
+        import optuna
+
         self.search = search
-        self._base = base
-        self._storage_uri = storage
+        self._seed = seed
+        self._read = read
+        self._lock = threading.Lock()
+        # Numbers of the trials that something had to be built for, in this process.
+        self.paid: set[int] = set()
         definition = search.model_dump(mode="json", include={"space", "sampler", "pruner", "pilot_shares", "objective"})
         self.name = f"vecmill-{digest_json({'base': base, 'seed': seed, **definition})[:16]}"
-        with _quiet_optuna():
-            self._study = self._open(seed)
-            if not self._study.trials:
-                self._take_over()
-
-    def _open(self, seed: int) -> Any:
-        import optuna
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            storage = optuna.storages.RDBStorage(
-                self._storage_uri,
-                engine_kwargs={"connect_args": {"timeout": 60}} if self._storage_uri.startswith("sqlite") else None,
-                heartbeat_interval=_HEARTBEAT_SECONDS,
-                grace_period=_GRACE_SECONDS,
-            )
-            if self._storage_uri.startswith("sqlite"):
-                _write_ahead(storage.engine)
-            study = optuna.create_study(
-                storage=storage,
+        with quiet_optuna(), usable(storage):
+            self._study = optuna.create_study(
+                storage=open_database(storage),
                 study_name=self.name,
-                sampler=self._sampler(seed),
-                pruner=self._pruner(),
+                sampler=sampler_of(search, 0),
+                pruner=pruner_of(search),
                 direction="maximize",
                 load_if_exists=True,
             )
-            study.set_user_attr(_BASE, self._base)
-            study.set_user_attr(_OBJECTIVE, digest_json(self.search.model_dump(mode="json")["objective"]))
-        except (SQLAlchemyError, ImportError, OSError) as error:
-            raise ConfigError(
-                f"search.storage {without_password(self._storage_uri)} cannot be used "
-                f"({without_password(str(error)).splitlines()[0]})",
-                expected="a database that can be written, and its driver installed",
-                todo="correct search.storage, or leave it out to use .vecmill/search.db",
-            ) from error
-        return study
-
-    def _sampler(self, seed: int) -> Any:
-        from optuna import samplers
-
-        # Optuna wants 32 bits; the fold keeps all 64 of ours in play.
-        seed = (seed ^ (seed >> 32)) & 0x7FFFFFFF
-        if self.search.sampler == "grid":
-            values = {path: dimension.grid() for path, dimension in sorted(self.search.space.items())}
-            return samplers.GridSampler(values, seed=seed)  # type: ignore[arg-type]
-        if self.search.sampler == "random":
-            return samplers.RandomSampler(seed=seed)
-        return samplers.TPESampler(seed=seed, n_startup_trials=self.search.startup_trials)
-
-    def _pruner(self) -> Any:
-        from optuna import pruners
-
-        if self.search.pruner == "hyperband":
-            return pruners.HyperbandPruner(min_resource=1, max_resource=len(self.search.pilot_shares))
-        if self.search.pruner == "median":
-            return pruners.MedianPruner(n_startup_trials=min(5, self.search.n_trials // 2))
-        return pruners.NopPruner()
+            scored_alike = {name: definition[name] for name in ("objective", "pilot_shares")} | {"base": base}
+            self._study.set_user_attr(_SAME, digest_json(scored_alike))
+            if not self._study.trials:
+                self._take_over()
 
     def _take_over(self) -> None:
-        """Copy finished trials of earlier studies with the same base, objective and shares that fit into the space."""
+        """Copy judged trials of earlier studies that were scored alike and fit into the space."""
         import optuna
+        from optuna.trial import TrialState
 
         storage = self._study._storage
-        distributions = {path: _distribution(each) for path, each in sorted(self.search.space.items())}
-        mine = {name: self._study.user_attrs[name] for name in (_BASE, _OBJECTIVE)}
+        distributions = {path: distribution_of(each) for path, each in sorted(self.search.space.items())}
+        mine = self._study.user_attrs[_SAME]
         seen: set[str] = set()
         for summary in optuna.get_all_study_summaries(storage):
-            if summary.study_name == self.name or {name: summary.user_attrs.get(name) for name in mine} != mine:
+            if summary.study_name == self.name or summary.user_attrs.get(_SAME) != mine:
                 continue
-            for trial in optuna.load_study(study_name=summary.study_name, storage=storage).get_trials(deepcopy=False):
-                fits = trial.params.keys() == distributions.keys() and all(
-                    each._contains(each.to_internal_repr(trial.params[path])) for path, each in distributions.items()
+            earlier = optuna.load_study(study_name=summary.study_name, storage=storage)
+            for trial in earlier.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+                params = self._translated(trial.params)
+                fits = params is not None and all(
+                    each._contains(each.to_internal_repr(params[path])) for path, each in distributions.items()
                 )
-                if trial.state != optuna.trial.TrialState.COMPLETE or not fits:
+                if params is None or not fits or not trial.intermediate_values or repr(params) in seen:
                     continue
-                if len(trial.intermediate_values) != len(self.search.pilot_shares) or repr(trial.params) in seen:
-                    continue
-                seen.add(repr(trial.params))
+                seen.add(repr(params))
                 self._study.add_trial(
                     optuna.trial.create_trial(
-                        params=trial.params,
+                        state=trial.state,
+                        params=params,
                         distributions=distributions,
-                        value=trial.value,
+                        value=trial.value if trial.state == TrialState.COMPLETE else None,
                         intermediate_values=trial.intermediate_values,
-                        user_attrs={**trial.user_attrs, _SECONDS: 0.0},
+                        user_attrs={_STAGES: trial.user_attrs.get(_STAGES, [0, 0]), _SECONDS: 0.0},
                     )
                 )
 
-    def run(self, evaluate: Evaluator) -> None:
-        """Draw and score candidates until there are ``n_trials``, those of earlier runs included.
+    def _translated(self, params: Mapping[str, Value]) -> dict[str, Value] | None:
+        """A candidate of another space in terms of this one, None where the two differ."""
+        wanted = sorted(self.search.space)
+        found = {path: params[path] for path in wanted if path in params}
+        missing = [path for path in wanted if path not in params]
+        surplus = [path for path in params if path not in self.search.space]
+        if not missing and not surplus:
+            return found
+        if self._read is None:
+            return None
+        found.update(self._read(params, missing))
+        if found.keys() != set(wanted) or self._read(found, surplus) != {path: params[path] for path in surplus}:
+            return None
+        return {path: found[path] for path in wanted}
 
-        A candidate whose training diverges, or whose values contradict each other, counts as failed and the search
-        goes on; anything else ends it, and what is finished stays.
+    def run(self, evaluate: Evaluator) -> None:
+        """Draw and score candidates until there are ``n_trials``, those of earlier runs and other workers included.
+
+        A candidate whose training diverges, that leaves no vocabulary, or whose values contradict each other counts as
+        failed and the search goes on; anything else ends it, and what is finished stays.
         """
+        with quiet_optuna():
+            give_up_dead_trials(self._study)
+            while (left := self._left()) > 0:
+                self._enqueue(left)
+                self._draw(evaluate, left)
+                self._wait_for_other_workers()
+
+    def _left(self) -> int:
+        wanted = self.search.n_trials
+        if self.search.sampler == "grid":
+            wanted = min(wanted, len(self._cells()))
+        return wanted - sum(self._trial(each).judged for each in self._study.get_trials(deepcopy=False))
+
+    def _cells(self) -> list[dict[str, Value]]:
+        """All combinations of a grid, in an order of its own for each seed."""
+        paths = sorted(self.search.space)
+        grids = [self.search.space[path].grid() or [] for path in paths]
+        cells = [dict(zip(paths, values, strict=True)) for values in itertools.product(*grids)]
+        random.Random(self._seed).shuffle(cells)
+        return cells
+
+    def _enqueue(self, left: int) -> None:
+        """Put what is known beforehand to the front: candidates that were cut off, and the next cells of a grid."""
+        trials = self._study.get_trials(deepcopy=False)
+        again = {each.user_attrs.get(_AGAIN) for each in trials}
+        for each in trials:
+            is_whole = each.params.keys() == self.search.space.keys()
+            if self._trial(each).state == "cut off" and each.number not in again and is_whole:
+                self._study.enqueue_trial(each.params, user_attrs={_AGAIN: each.number})
+        if self.search.sampler == "grid":
+            waiting = sum(each.state.name == "WAITING" for each in self._study.get_trials(deepcopy=False))
+            known = {repr(sorted(each.system_attrs.get("fixed_params", each.params).items())) for each in trials}
+            new = [cell for cell in self._cells() if repr(sorted(cell.items())) not in known]
+            for cell in new[: max(left - waiting, 0)]:
+                self._study.enqueue_trial(cell, skip_if_exists=True)
+
+    def _draw(self, evaluate: Evaluator, left: int) -> None:
         import optuna
 
         shares = self.search.pilot_shares
-        left = self.search.n_trials - sum(each.state != "running" for each in self.trials())
-        if self.search.sampler == "grid":
-            cells = 1
-            for dimension in self.search.space.values():
-                cells *= len(dimension.grid() or ())
-            left = min(left, cells - len(self.trials()))
         surroundings = contextvars.copy_context()  # Prefect finds its run there; Optuna's threads begin without
-        lock = threading.Lock()
-        if left <= 0:
-            return
 
-        def objective(trial: Any) -> float:
-            values = {path: _suggest(trial, path, each) for path, each in sorted(self.search.space.items())}
+        def score_of(trial: Any, values: Mapping[str, Value]) -> float:
             spent, n_cached, n_stages = 0.0, 0, 0
             score = 0.0
-            for step, share in enumerate(shares, start=1):
-                found = evaluate(values, share)
-                spent, n_cached, n_stages = spent + found.seconds, n_cached + found.n_cached, n_stages + found.n_stages
-                trial.set_user_attr(_SECONDS, round(spent, 3))
-                trial.set_user_attr(_CACHED, [n_cached, n_stages])
-                score = objective_score(self.search, found.metrics)
-                trial.report(score, step)
-                if step < len(shares) and trial.should_prune():
-                    raise optuna.TrialPruned
+            with track(f"trial {trial.number}", len(shares), "trainings") as bar:
+                for step, share in enumerate(shares, start=1):
+                    found = evaluate(values, share)
+                    spent += found.seconds
+                    n_cached += found.n_cached
+                    n_stages += found.n_stages
+                    if found.n_cached < found.n_stages:
+                        self.paid.add(trial.number)
+                    trial.set_user_attr(_SECONDS, round(spent, 3))
+                    trial.set_user_attr(_STAGES, [n_cached, n_stages])
+                    score = objective_score(self.search, found.metrics)
+                    trial.report(score, step)
+                    bar.advance()
+                    bar.note(f"{score:.4f} on {100 * share:g} % of the documents")
+                    if step < len(shares) and trial.should_prune():
+                        raise optuna.TrialPruned
             return score
 
-        def in_surroundings(trial: Any) -> float:
+        def objective(trial: Any) -> float:
+            sign_trial(trial)
+            with self._lock:
+                # A sampler of its own: one that went on from trial to trial would begin anew with each process.
+                digest = digest_json({"seed": self._seed, "trial": trial.number})
+                self._study.sampler = sampler_of(self.search, int(digest[:8], 16))
+                values = {
+                    path: trial._suggest(path, distribution_of(each))
+                    for path, each in sorted(self.search.space.items())
+                }
             try:
-                score: float = surroundings.copy().run(objective, trial)
-            except (TrainingDiverged, _Contradiction) as error:
+                score: float = surroundings.copy().run(score_of, trial, values)
+            except (TrainingDiverged, VocabularyError, _Contradiction) as error:
                 trial.set_user_attr(_REASON, str(error))
                 raise _Failed from error
             finally:
-                with lock:
-                    bar.advance()
+                bar.advance()
             return score
 
-        with track("trials", left, "trials") as bar, _quiet_optuna():
+        def enough(study: Any, trial: Any) -> None:
+            if self._left() <= 0:  # other workers have done the rest
+                study.stop()
+
+        with track("trials", left, "trials") as bar:
             self._study.optimize(
-                in_surroundings,
+                objective,
                 n_trials=left,
-                n_jobs=self.search.parallel_trials,
+                n_jobs=min(self.search.parallel_trials, left),
                 catch=(_Failed,),
-                gc_after_trial=False,
+                callbacks=[enough],
             )
+
+    def _wait_for_other_workers(self) -> None:
+        def n_running() -> int:
+            return sum(each.state.name == "RUNNING" for each in self._study.get_trials(deepcopy=False))
+
+        if n_running():
+            with track("waiting for other workers", None, "looks") as bar:
+                while n_running():
+                    give_up_dead_trials(self._study)
+                    time.sleep(_POLL_SECONDS)
+                    bar.advance()
 
     def trials(self) -> list[Trial]:
         """All trials, in the order in which they were drawn."""
-        with _quiet_optuna():
+        with quiet_optuna():
             return [self._trial(each) for each in self._study.get_trials(deepcopy=False)]
 
     def _trial(self, found: Any) -> Trial:
         shares = self.search.pilot_shares
-        n_cached, n_stages = found.user_attrs.get(_CACHED, (0, 0))
-        state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(found.state.name, "running")
+        n_cached, n_stages = found.user_attrs.get(_STAGES, (0, 0))
+        reason = found.user_attrs.get(_REASON, "")
+        state = {
+            "COMPLETE": "complete",
+            "PRUNED": "pruned",
+            "FAIL": "failed" if reason else "cut off",
+            "RUNNING": "running",
+        }.get(found.state.name, "waiting")
         return Trial(
             number=found.number,
             values=dict(found.params),
@@ -286,7 +348,7 @@ class Study:
             seconds=found.user_attrs.get(_SECONDS, 0.0),
             n_cached=n_cached,
             n_stages=n_stages,
-            reason=found.user_attrs.get(_REASON, ""),
+            reason=reason,
         )
 
     def best(self, n: int) -> list[Trial]:
@@ -307,26 +369,11 @@ class Study:
         complete = [each for each in self.trials() if each.state == "complete"]
         if len(complete) < 4 or len({each.score for each in complete}) < 2:
             return {}
-        with _quiet_optuna():
+        with quiet_optuna():
             found = optuna.importance.get_param_importances(
                 self._study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
             )
         return {path: round(float(value), 4) for path, value in found.items()}
-
-
-def _write_ahead(engine: Any) -> None:
-    """Let SQLite append to a log instead of waiting for the disk some twenty times a trial.
-
-    What a killed process had committed stays; after a power cut the last trials may be missing, never half of one.
-    """
-    from sqlalchemy import event
-
-    def configure(connection: Any, record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    engine.dispose()  # those that were open would keep the old manner
-    event.listen(engine, "connect", configure)
 
 
 class _Failed(Exception):
@@ -340,34 +387,3 @@ class _Contradiction(VecmillError):
 def contradiction(error: ConfigError) -> VecmillError:
     """``error`` as one that fails a trial rather than the search, since another combination of values will do."""
     return _Contradiction(str(error))
-
-
-def _suggest(trial: Any, path: str, dimension: Dimension) -> Value:
-    value: Value = trial._suggest(path, _distribution(dimension))
-    return value
-
-
-def _distribution(dimension: Dimension) -> Any:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if dimension.choices:
-        return CategoricalDistribution(dimension.choices)
-    if dimension.is_whole:
-        return IntDistribution(
-            int(dimension.low or 0), int(dimension.high or 0), dimension.log, int(dimension.step or 1)
-        )
-    return FloatDistribution(float(dimension.low or 0), float(dimension.high or 0), dimension.log, dimension.step)
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)

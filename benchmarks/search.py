@@ -1,0 +1,210 @@
+"""Does a search find a better configuration than the default one, and what does it cost?
+
+    python benchmarks/search.py --quick|--full [--keep FOLDER] [--write]
+
+`vecmill run words-search` on the reviews, as a user runs it. The grid that an exhaustive sweep would have to train is
+SPACE with VALUES_OF_A_RANGE values for each range. The search may cost a quarter of that sweep, its finalists
+included: PILOTS candidates train on a part of the documents, and the best one and the default configuration on all of
+them from three seeds each. Whether the best is better is said by the statistics of the gate, on all bundled
+benchmarks. What a training costs is counted in passes over the documents (a pilot on a quarter counts as a quarter)
+and, beside it, in seconds: those of the sweep are the mean of the pilots that were drawn at random, scaled up.
+
+Then the search is repeated with wider bounds and more trials, which has to train the new ones alone.
+
+Prints a table and, as its last line, RESULT and one JSON object: `search_vs_default` (difference of the mean Spearman
+over all pairs and benchmarks), its interval, p and verdict, `cost_frac` (of the sweep, in passes), `cost_seconds_frac`,
+`trials_cached_frac` (of the widened search). With ``--keep`` store and trials stay in a folder, and a benchmark that
+was stopped goes on there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from reviews import CORPUS_VARIABLE, USUAL_PLACE
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).resolve().parent / "results/search.json"
+
+SPACE: dict[str, Any] = {
+    "train.learning_rate": {"low": 0.0125, "high": 0.1, "log": True},
+    "train.window": {"low": 2, "high": 10},
+    "train.negative_samples": {"choices": [5, 10]},
+    "train.sample": {"choices": [1e-3, 1e-4]},
+}
+# Wider on two sides; every trial of SPACE fits into it.
+WIDER: dict[str, Any] = SPACE | {
+    "train.learning_rate": {"low": 0.00625, "high": 0.2, "log": True},
+    "train.window": {"low": 2, "high": 12},
+}
+VALUES_OF_A_RANGE = 4
+N_SEEDS = 3
+RANDOM_TRIALS = 10
+SIZES: dict[str, dict[str, Any]] = {
+    "full": {"part": 0.2, "pilots": 32, "more": 4, "epochs": 5, "share": 0.25},
+    "quick": {"part": 0.01, "pilots": 6, "more": 2, "epochs": 2, "share": 0.25},
+}
+
+
+def n_cells() -> int:
+    """Trainings of the exhaustive sweep."""
+    return math.prod(len(each.get("choices", ())) or VALUES_OF_A_RANGE for each in SPACE.values())
+
+
+def reviews_of(folder: Path, part: float) -> Path:
+    """Every n-th review as a Parquet file of its own."""
+    path = Path(os.environ.get(CORPUS_VARIABLE, USUAL_PLACE))
+    if not path.exists():
+        sys.exit(f"no corpus at {path}; set {CORPUS_VARIABLE} to a Parquet file with a column `text`")
+    target = folder / f"reviews-{part:g}.parquet"
+    if not target.exists():
+        texts = pq.read_table(path, columns=["text"])["text"]
+        kept = [at for at in range(len(texts)) if int((at + 1) * part) > int(at * part)]
+        partial = target.with_suffix(".partial")
+        pq.write_table(pa.table({"text": texts.take(pa.array(kept))}), partial)
+        partial.replace(target)
+    return target
+
+
+def search(folder: Path, corpus: Path, size: dict[str, Any], space: dict[str, Any], n_trials: int) -> dict[str, Any]:
+    """Run the search in a folder of its own; what ``--json`` prints, and the wall seconds."""
+    config = {
+        "corpus": {"sources": [str(corpus)]},
+        "train": {"kind": "skipgram", "epochs": size["epochs"], "threads": 1},
+        "registry": {"model_name": "reviews"},
+        "search": {
+            "space": space,
+            "n_trials": n_trials,
+            "startup_trials": RANDOM_TRIALS,
+            "pruner": "none",
+            "pilot_shares": [size["share"]],
+            "n_finalists": 1,
+            "n_seeds": N_SEEDS,
+        },
+    }
+    deployment = {"name": "words-search", "entrypoint": "flows/search.py:search", "parameters": {"config": config}}
+    (folder / "pipelines.yaml").write_text(yaml.safe_dump({"deployments": [deployment]}), encoding="utf-8")
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "vecmill", "run", "words-search", "--json"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"the search ended with exit code {done.returncode}; with --keep it goes on where it stopped")
+    summary: dict[str, Any] = json.loads(done.stdout)
+    return summary["search"] | {"wall_seconds": time.perf_counter() - started}
+
+
+def measure(folder: Path, size: dict[str, Any]) -> dict[str, Any]:
+    """Both searches, and what they come to."""
+    corpus = reviews_of(folder, size["part"])
+    found = search(folder, corpus, size, SPACE, size["pilots"])
+    (folder / "search.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    wider = search(folder, corpus, size, WIDER, size["pilots"] + size["more"])
+    finalists = {row["label"]: row for row in found["finalists"]}
+    passes = size["pilots"] * size["share"] + len(finalists) * N_SEEDS
+    drawn = [row for row in found["trials"] if row["trial"] < RANDOM_TRIALS and row["seconds"]]
+    sweep_seconds = n_cells() * sum(row["seconds"] for row in drawn) / max(len(drawn), 1) / size["share"]
+    seconds = found["cost"]["trial_seconds"] + found["cost"]["finalist_seconds"]
+    overall = found["findings"][0]["tests"][0]
+    # The finding is about the better one of the two; the figure is about the search.
+    sign = 1 if found["winner"] != "baseline" else -1
+    interval = sorted((sign * overall["lower"], sign * overall["upper"]))
+    return {
+        "winner": found["winner"],
+        "values": found["winner_values"],
+        "finalists": found["finalists"],
+        "tests": found["findings"][0]["tests"],
+        "finding": found["findings"][0]["text"],
+        "importances": found["importances"],
+        "search_vs_default": round(sign * overall["difference"], 5),
+        "lower": round(interval[0], 5),
+        "upper": round(interval[1], 5),
+        "p": overall["p_holm"],
+        "verdict": found["findings"][0]["verdict"] if sign == 1 else "the default configuration won",
+        "n_trials": found["cost"]["n_trials"],
+        "n_failed": found["cost"]["n_failed"],
+        "sweep_trainings": n_cells(),
+        "cost_frac": round(passes / n_cells(), 4),
+        "search_seconds": round(seconds, 1),
+        "cost_seconds_frac": round(seconds / sweep_seconds, 4) if sweep_seconds else None,
+        "trials_cached_frac": wider["cost"]["trials_cached_frac"],
+        "widened_trials": wider["cost"]["n_trials"],
+    }
+
+
+def render(found: dict[str, Any], size: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("optuna", "numba", "numpy"))
+    paths = sorted(found["values"])
+    frac = found["cost_seconds_frac"]
+    lines = [
+        f"{size['part']:.0%} of the reviews, skip-gram with {size['epochs']} epochs; {found['n_trials']} trials on "
+        f"{size['share']:.0%} of the documents, finalists on all from {N_SEEDS} seeds; {versions}, {os.cpu_count()} "
+        f"cores, load {os.getloadavg()[2]:.1f} at the end.",
+        "",
+        f"| configuration | {' | '.join(paths)} | mean Spearman, all pairs | sd over seeds |",
+        f"| --- | {' | '.join(['---:'] * len(paths))} | ---: | ---: |",
+    ]
+    for row in found["finalists"]:
+        values = [f"{row['values'][path]:.4g}" if path in row["values"] else "default" for path in paths]
+        lines.append(f"| {row['label']} | {' | '.join(values)} | {row['mean']:.4f} | {row['sd'] or 0:.4f} |")
+    lines += ["", "| benchmark | difference | 90 % interval | p (Holm) |", "| --- | ---: | --- | ---: |"]
+    for test in found["tests"]:
+        interval = f"{test['lower']:+.4f} to {test['upper']:+.4f}"
+        lines.append(f"| {test['title']} | {test['difference']:+.4f} | {interval} | {test['p_holm']:.2g} |")
+    in_seconds = f", {frac:.0%} of its seconds" if frac is not None else ""
+    lines += [
+        "",
+        f"Verdict: {found['verdict']}. Cost: {found['cost_frac']:.0%} of the passes of a sweep over "
+        f"{found['sweep_trainings']} configurations{in_seconds}. The same search with wider bounds and "
+        f"{found['widened_trials'] - found['n_trials']} trials more had {found['trials_cached_frac']:.0%} of its "
+        f"{found['widened_trials']} trials already.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--quick", action="store_const", dest="size", const="quick", help="a small part, few trials")
+    group.add_argument("--full", action="store_const", dest="size", const="full", help="what the figures are from")
+    parser.add_argument("--keep", type=Path, help="folder in which a benchmark that was stopped goes on")
+    parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.relative_to(ROOT)}")
+    arguments = parser.parse_args()
+    size = SIZES[arguments.size]
+    folder = arguments.keep or Path(tempfile.mkdtemp(prefix="vecmill-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        found = measure(folder.resolve(), size)
+    finally:
+        if not arguments.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    table = render(found, size)
+    result = {name: value for name, value in found.items() if name not in ("finalists", "tests")}
+    print(table)
+    if arguments.write:
+        RESULTS.write_text(json.dumps({"table": table, "result": found}, indent=1) + "\n", encoding="utf-8")
+    print(f"RESULT {json.dumps(result)}")
+
+
+if __name__ == "__main__":
+    main()
