@@ -89,7 +89,10 @@ def test_the_report_is_json_and_its_page_names_what_was_found(tmp_path: Path) ->
     assert report["winner"] == finalists[0].label
     cost = report["cost"]
     assert (cost["n_trials"], cost["trial_seconds"], cost["finalist_seconds"]) == (8, 16.0, 18.0)
-    assert cost["cached_frac"] == pytest.approx(0.5)
+    assert cost["trials_cached_frac"] == 0  # each built something
+    assert (cost["n_finalist_trainings"], cost["n_finalist_trainings_cached"]) == (9, 0)
+    assert report["findings"][0]["tests"][0]["p_holm"] == findings[0].comparison.separations[0].p_holm
+    assert report["options"].startswith("--set train.quality=0.")
     page = search_markdown(report)
     assert findings[0].text in page and "| train.quality |" in page
     assert page.count("| baseline | as configured |") == 1

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import optuna
 import pytest
 
 from vecmill.config.validate import validate
 from vecmill.errors import ConfigError, TrainingDiverged
+from vecmill.tuning import database
 from vecmill.tuning.config import SearchConfig
+from vecmill.tuning.space import Value
 from vecmill.tuning.trials import Evaluation, Study, contradiction
 
 SPACE = {"train.x": {"low": -1.0, "high": 1.0}, "train.n": {"low": 1, "high": 4}}
@@ -68,7 +74,10 @@ def test_a_search_goes_on_where_it_was_stopped(storage: str) -> None:
     study.run(counting)
     complete = [each for each in study.trials() if each.state == "complete"]
     assert [each.values for each in complete[:3]] == [each.values for each in finished]
-    assert len(complete) in (11, 12)  # the one that was cut off counts as failed or is drawn again
+    assert len(complete) == 12
+    (cut_off,) = [each for each in study.trials() if each.state == "cut off"]
+    assert complete[3].values == cut_off.values  # drawn again, so that its training may resume
+    assert len({repr(each.values) for each in complete}) == 12  # and nothing else is drawn twice
     before = len(counting.asked)
     Study(search_of(pruner="none"), storage, "base", seed=1).run(counting)
     assert len(counting.asked) == before
@@ -121,6 +130,71 @@ def test_a_widened_space_takes_over_what_was_scored(storage: str) -> None:
     assert Study(search_of(space=wider), storage, "another base", seed=1).trials() == []
     elsewhere = search_of(pruner="none", space=SPACE | {"train.x": {"low": 5.0, "high": 6.0}})
     assert Study(elsewhere, storage, "base", seed=1).trials() == []
+
+
+def test_a_field_that_only_one_space_has_fits_where_the_configuration_agrees(storage: str) -> None:
+    Study(search_of(pruner="none"), storage, "base", seed=1).run(hill)
+    more = SPACE | {"train.m": {"low": 1, "high": 9}}
+
+    def read(values: Mapping[str, object], paths: list[str]) -> dict[str, Value]:
+        return {path: {"train.m": 4, "train.n": 2}[path] for path in paths}
+
+    wider = Study(search_of(space=more), storage, "base", seed=1, read=read)
+    assert {each.values["train.m"] for each in wider.trials()} == {4} and len(wider.trials()) == 12
+    assert Study(search_of(space=more | {"train.m": {"low": 5, "high": 9}}), storage, "base", 1, read).trials() == []
+    narrower = Study(search_of(space={"train.x": SPACE["train.x"]}), storage, "base", seed=1, read=read)
+    assert 0 < len(narrower.trials()) < 12
+    kept = {each.values["train.x"] for each in wider.trials() if each.values["train.n"] == 2}
+    assert {each.values["train.x"] for each in narrower.trials()} == kept
+
+
+def test_scores_on_other_shares_are_not_taken_over(storage: str) -> None:
+    Study(search_of(pruner="none"), storage, "base", seed=1).run(hill)
+    wider = SPACE | {"train.x": {"low": -2.0, "high": 2.0}}
+    assert Study(search_of(space=wider, pilot_shares=[0.2, 1.0]), storage, "base", seed=1).trials() == []
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
+@pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
+def test_a_trial_whose_process_died_is_drawn_again(storage: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", "pass"])
+    dead.wait()
+    search = search_of(n_trials=2, sampler="random", pruner="none")
+    with database.quiet_optuna():
+        study = Study(search, storage, "base", seed=1)
+        trial = study._study.ask()
+        trial.set_user_attr("worker", [host, dead.pid, "mark"])
+        trial._suggest("train.n", database.distribution_of(search.space["train.n"]))
+        trial._suggest("train.x", database.distribution_of(search.space["train.x"]))
+    waited = []
+
+    def wait(seconds: float) -> None:  # the other host's worker comes to its end meanwhile
+        waited.append(seconds)
+        with database.quiet_optuna():
+            study._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+    monkeypatch.setattr("vecmill.tuning.trials.time.sleep", wait)
+    again = Study(search, storage, "base", seed=1)
+    again.run(hill)
+    states = [each.state for each in again.trials()]
+    if host == "elsewhere":
+        assert waited and states == ["cut off", "complete", "complete"]  # it was waited for, and not repeated
+    else:
+        assert not waited and states == ["cut off", "complete", "complete"]
+        assert again.trials()[1].values == trial.params
+
+
+def test_a_widened_grid_asks_the_new_cells_alone(storage: str) -> None:
+    counting = Counting()
+    settings = {"sampler": "grid", "pruner": "none", "n_trials": 50, "pilot_shares": [1.0]}
+    space = {"train.x": {"choices": [0.0, 0.5]}, "train.n": {"choices": [1, 2]}}
+    Study(search_of(space=space, **settings), storage, "base", seed=1).run(counting)
+    assert len(counting.asked) == 4
+    space["train.x"] = {"choices": [0.0, 0.5, 1.0]}
+    study = Study(search_of(space=space, **settings), storage, "base", seed=1)
+    study.run(counting)
+    assert len(counting.asked) == 6 == len(set(counting.asked))
+    assert study.paid == {4, 5}
 
 
 def test_a_candidate_that_fails_does_not_end_the_search(storage: str) -> None:
@@ -203,6 +277,7 @@ def test_a_database_that_cannot_be_opened_is_refused_without_its_password() -> N
         ({"space": {"train": {"choices": [1, 2]}}}, "for example train.learning_rate"),
         ({"pilot_shares": [0.5, 0.2]}, "must rise"),
         ({"pilot_shares": [0.0]}, "must rise"),
+        ({"space": {"encode.documents_share": {"low": 0.1, "high": 1.0}}}, "pilot_shares set for each trial"),
         ({"objective": {"a": 0}}, "a weight above 0"),
         ({"sampler": "grid"}, "cannot list the values of train.x"),
         ({"storage": "mysql://ann:sesame@host/db"}, "storage"),
