@@ -14,8 +14,10 @@ from vecmill.errors import VocabularyError
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.text.rules import TokenRules
 from vecmill.text.tokenize import tokenize
-from vecmill.vocabulary.config import VocabularyConfig
+from vecmill.vocabulary.config import PhrasesConfig, VocabularyConfig
 from vecmill.vocabulary.passes import Corpus, CorpusCounts, count_bounded, count_exactly
+from vecmill.vocabulary.phrase_counts import count_units, find_phrases
+from vecmill.vocabulary.phrases import PHRASES_NAME, Phrases
 from vecmill.vocabulary.reservoir import Reservoir
 from vecmill.vocabulary.vocabulary import FILE_NAME, Certificate, Vocabulary
 
@@ -25,6 +27,7 @@ SAMPLE_FILE_NAME = "sample.parquet"
 MIN_WORDS = 2
 
 _TABLE_ROWS = 20
+_N_PHRASES_SHOWN = 5
 
 
 def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
@@ -36,7 +39,8 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
 
     With ``config.max_entries`` the corpus is read twice, and the words may depend on how it is cut into batches once
     more than twice that many different words have been seen; counts are exact, and the vocabulary's certificate says
-    what may be missing.
+    what may be missing. With ``config.phrases`` it is read once more for each round, and once to count what is left;
+    ``phrases.parquet`` then holds the phrases.
 
     Raises
     ------
@@ -54,12 +58,16 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
     def watch(batch: pa.RecordBatch) -> None:
         sample.add(batch.column("doc_id").to_pylist(), batch.column("text"))
 
+    phrases = None
     with TemporaryDirectory(prefix="vecmill-counts-") as folder:
         if config.max_entries is None:
             counts = count_exactly(corpus, rules, config, Path(folder), watch)
         else:
             counts = count_bounded(corpus, rules, config, config.max_entries, pinned, watch)
-        kept = _select(counts.tables, config, pinned)
+        if config.phrases is None:
+            kept = _select(counts.tables, config, pinned)
+        else:
+            kept, phrases = _with_phrases(counts, corpus, rules, config, config.phrases, pinned, Path(folder))
 
     _refuse_unusable(kept, counts, config)
     certificate = Certificate(
@@ -74,7 +82,12 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
     )
     vocabulary.save(io.output)
     sample.save(io.output / SAMPLE_FILE_NAME)
+    rows = {FILE_NAME: len(vocabulary), SAMPLE_FILE_NAME: len(sample)}
+    if phrases is not None:
+        phrases.save(io.output)
+        rows[PHRASES_NAME] = len(phrases.table)
     n_tokens_kept = int(vocabulary.counts.sum())
+    n_units = counts.n_tokens if kept.n_units is None else kept.n_units
     return StageReport(
         metrics={
             "n_documents": counts.n_documents,
@@ -83,20 +96,21 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
             "n_types": kept.n_types if config.max_entries is None else None,
             "n_words": len(vocabulary),
             "n_tokens_kept": n_tokens_kept,
-            "coverage_frac": n_tokens_kept / counts.n_tokens,
+            "coverage_frac": n_tokens_kept / n_units,
+            "n_phrases": 0 if phrases is None else len(phrases.table),
             "n_spills": counts.n_spills,
             "n_pinned_missing": sum(word not in vocabulary for word in pinned),
             "certificate_delta": certificate.delta,
             "certificate_complete_from": certificate.complete_from,
             "certificate_proven": certificate.is_proven,
         },
-        rows={FILE_NAME: len(vocabulary), SAMPLE_FILE_NAME: len(sample)},
+        rows=rows,
         table=_most_frequent(vocabulary, counts.n_tokens),
         markdown=(
             f"{counts.n_tokens:,} words in {counts.n_documents:,} documents, "
             + ("" if config.max_entries is not None else f"{kept.n_types:,} of them different. ")
-            + f"The vocabulary keeps {len(vocabulary):,}, which cover {n_tokens_kept / counts.n_tokens:.2%} of the "
-            f"text. {_in_words(certificate)}"
+            + f"The vocabulary keeps {len(vocabulary):,}, which cover {n_tokens_kept / n_units:.2%} of the "
+            f"text. {_in_words(certificate)}" + ("" if phrases is None else _phrases_in_words(phrases))
         ),
     )
 
@@ -108,6 +122,14 @@ def _in_words(certificate: Certificate) -> str:
         f"Words that occur fewer than {certificate.complete_from:,} times may be missing (vocabulary.max_entries made "
         f"room by dropping words of up to {certificate.delta:,} occurrences); all counts are exact."
     )
+
+
+def _phrases_in_words(phrases: Phrases) -> str:
+    n = len(phrases.table)
+    if n == 0:
+        return " No two words are a phrase by vocabulary.phrases."
+    best = ", ".join(phrases.names[:_N_PHRASES_SHOWN])
+    return f" {n:,} phrases were joined, such as {best}."
 
 
 def _pinned_words(config: VocabularyConfig, rules: TokenRules) -> list[str]:
@@ -135,12 +157,14 @@ class _Selection:
     words : ``word``, ``count``, ``n_documents`` by falling count, then word
     n_cut : words that reach the thresholds and that ``max_size`` cut off
     top_counts : the two largest counts of all words, fewer if there are fewer words
+    n_units : words and phrases of the corpus, where phrases were joined
     """
 
     words: pl.DataFrame = field(default_factory=pl.DataFrame)
     n_types: int = 0
     n_cut: int = 0
     top_counts: list[int] = field(default_factory=list)
+    n_units: int | None = None
 
 
 def _select(tables: Iterator[pl.DataFrame], config: VocabularyConfig, pinned: list[str]) -> _Selection:
@@ -164,6 +188,34 @@ def _select(tables: Iterator[pl.DataFrame], config: VocabularyConfig, pinned: li
         selection.words = words.drop("is_pinned").sort("count", "word", descending=[True, False])
         selection.n_cut = n_reached - len(words)
     return selection
+
+
+def _with_phrases(
+    counts: CorpusCounts,
+    corpus: Corpus,
+    rules: TokenRules,
+    config: VocabularyConfig,
+    phrases_config: PhrasesConfig,
+    pinned: list[str],
+    folder: Path,
+) -> tuple[_Selection, Phrases]:
+    """Find phrases, count words and phrases anew as they are after joining, and keep those that reach the thresholds.
+
+    All phrases are kept: one that text is cut by and that is no word would take its parts with it.
+    """
+    least = min(config.min_count, phrases_config.min_count)
+    words = _select(
+        counts.tables, config.model_copy(update={"min_count": least, "min_documents": 1, "max_size": None}), pinned
+    )
+    names = words.words["word"].to_list() if len(words.words) else []
+    phrases = find_phrases(corpus, rules, names, phrases_config, folder, config.memory // 2)
+    units, tallies, n_units = count_units(corpus, rules, names, phrases)
+    table = pl.DataFrame(
+        {"word": pl.Series(units, dtype=pl.String), "count": tallies[:, 0], "n_documents": tallies[:, 1]}
+    ).filter(pl.col("count") > 0)
+    kept = _select(iter([table]), config, [*pinned, *phrases.names])
+    kept.n_types, kept.top_counts, kept.n_units = words.n_types, words.top_counts, n_units
+    return kept, phrases
 
 
 def _ranked(tables: list[pl.DataFrame]) -> pl.DataFrame:

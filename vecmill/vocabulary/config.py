@@ -10,6 +10,45 @@ from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.config.sizes import ByteSize
 
 
+class PhrasesConfig(Config):
+    """Which neighbouring words become one unit, as new york becomes new_york."""
+
+    scoring: Literal["word2phrase", "npmi"] = Field(
+        default="word2phrase",
+        description="word2phrase: (n_ab - min_count) N / (n_a n_b), Mikolov et al. 2013b; npmi: normalised pointwise "
+        "mutual information, Bouma 2009, from -1 to 1. Default: word2phrase",
+    )
+    min_count: int = Field(
+        default=5,
+        ge=1,
+        description="times that two words must stand side by side. Default: 5, the word2phrase tool",
+    )
+    threshold: float | None = Field(
+        default=None,
+        description="score above which they are a phrase; null takes 100 for word2phrase (as that tool does) and 0.5 "
+        "for npmi (our choice). Default: null",
+    )
+    rounds: int = Field(
+        default=1,
+        ge=1,
+        le=4,
+        description="times that neighbours are joined; n rounds make phrases of up to 2^n words, with a pass over the "
+        "corpus each. Default: 1, as in the word2phrase tool and gensim",
+    )
+    max_size: int = Field(
+        default=100_000,
+        ge=1,
+        description="phrases of a round at most, those with the highest scores. Default: 100000, our choice: so many "
+        "take some tens of MB",
+    )
+
+    @property
+    def least_score(self) -> float:
+        if self.threshold is not None:
+            return self.threshold
+        return 100.0 if self.scoring == "word2phrase" else 0.5
+
+
 class VocabularyConfig(Config):
     """How words are told apart, counted and kept."""
 
@@ -47,6 +86,11 @@ class VocabularyConfig(Config):
         default=False,
         description="fold case as Unicode does for comparing, which goes beyond lower case: straße becomes strasse. "
         "Default: false, since a word should stay as readers write it",
+    )
+    phrases: PhrasesConfig | None = Field(
+        default=None,
+        description="join neighbouring words that occur together far oftener than by chance; phrases are kept whatever "
+        "min_count and max_size say of words. null joins nothing. Default: null, as in the word2vec tool",
     )
     reservoir_size: int = Field(
         default=1000,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from vecmill.errors import VocabularyError
+from vecmill.kernels.tokens import OUTSIDE
 from vecmill.store.stage import StageIO, StageReport
-from vecmill.text.word_index import Sentences, WordIndex
+from vecmill.text.sentences import SentenceUnit
+from vecmill.text.word_index import Sentences
 from vecmill.vocabulary.config import EncodeConfig
 from vecmill.vocabulary.held_out import leave_out, write_held_out
 from vecmill.vocabulary.passes import Corpus
+from vecmill.vocabulary.phrases import Phrases, UnitIndex
 from vecmill.vocabulary.share import documents_below
 from vecmill.vocabulary.token_batches import Tools
 from vecmill.vocabulary.token_store import SENTENCE_OFFSETS_NAME, TOKEN_IDS_NAME, TokenStoreWriter
@@ -25,8 +28,9 @@ _LENGTH_CLASSES = 40
 def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     """Write every sentence of the corpus as word ids.
 
-    Text is cut by the token rules that the vocabulary carries. Words outside the vocabulary are dropped, so the words
-    to each side of one become neighbours, as in the word2vec tool; sentences that this empties are dropped as well.
+    Text is cut by the token rules that the vocabulary carries, and its phrases are joined. Words outside the vocabulary
+    are dropped, so the words to each side of one become neighbours, as in the word2vec tool; sentences that this
+    empties are dropped as well.
     A sentence may have any length (gensim cuts at 10,000 words). Documents keep their order, and no sentence crosses
     from one into the next. The files are the same bytes for any number of threads. Documents held out for validation
     are not encoded; ``held_out.json`` says which they are, see :mod:`vecmill.vocabulary.held_out`.
@@ -40,13 +44,12 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     quarantine = io.inputs["contract"] / "quarantine.parquet"
     keep = leave_out(config, documents_below(config.documents_share, io.inputs["vocabulary"]))
     corpus = Corpus(io.inputs["ingest"], quarantine, config.threads, keep)
-    words = pa.array(vocabulary.words, pa.large_string())
-    tools = Tools(lambda: WordIndex(vocabulary.rules, words), config.threads)
+    phrases = Phrases.load(io.inputs["vocabulary"])
+    tools = Tools(lambda: UnitIndex(vocabulary.rules, vocabulary.words, phrases), config.threads)
 
     def encode(texts: pa.Array) -> EncodedTexts:
         with tools.one() as index:
-            found = index.find(texts)
-            return EncodedTexts(found.sentences(config.sentence_unit), len(found.codes))
+            return _encoded(index, texts, config.sentence_unit, len(vocabulary))
 
     n_found = n_documents = longest = 0
     length_classes = np.zeros(_LENGTH_CLASSES, dtype=np.int64)
@@ -115,6 +118,15 @@ class EncodedTexts:
 
     sentences: Sentences
     n_found: int
+
+
+def _encoded(index: UnitIndex, texts: pa.Array, unit: SentenceUnit, n_words: int) -> EncodedTexts:
+    found, _ = index.find(texts)
+    if len(index.units) > n_words:
+        # Parts of phrases that are too rare to be words by themselves.
+        targets = np.where(found.targets < n_words, found.targets, OUTSIDE).astype(np.int32)
+        found = replace(found, targets=targets)
+    return EncodedTexts(found.sentences(unit), len(found.codes))
 
 
 def _class_name(k: int) -> str:

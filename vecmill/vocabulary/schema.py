@@ -29,5 +29,16 @@ SAMPLE_SCHEMA = pa.schema(
     ]
 )
 
+# Sorted by round, then by falling score, then by the two units in code point order.
+PHRASES_SCHEMA = pa.schema(
+    [
+        _field("round", pa.int32(), "1 joins words, 2 joins the units of the first round as well, and so on"),
+        _field("first", pa.string(), "the unit that stands first"),
+        _field("second", pa.string(), "the unit after it; the phrase is called first_second"),
+        _field("count", pa.int64(), "times that they stand side by side in a sentence, before anything was joined"),
+        _field("score", pa.float64(), "how much oftener that is than chance, by vocabulary.phrases.scoring"),
+    ]
+)
+
 # Parquet files are the same bytes for the same rows only with these settings spelled out.
 PARQUET_OPTIONS = {"compression": "zstd", "compression_level": 3, "row_group_size": 65_536, "version": "2.6"}
