@@ -97,7 +97,7 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
             "n_words": len(vocabulary),
             "n_tokens_kept": n_tokens_kept,
             "coverage_frac": n_tokens_kept / n_units,
-            "n_phrases": 0 if phrases is None else len(phrases.table),
+            **({} if phrases is None else {"n_phrases": len(phrases.table)}),
             "n_spills": counts.n_spills,
             "n_pinned_missing": sum(word not in vocabulary for word in pinned),
             "certificate_delta": certificate.delta,
