@@ -169,7 +169,7 @@ def test_maps_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"release\.json cannot be read.*registry release VERSION --save"):
         read_map(tmp_path)
     write_map(tmp_path, None, {"from": {"space_id": "a"}, "to": {"space_id": "b"}, "text": "only 3 words in common"})
-    with pytest.raises(FormatError, match=r"holds no map\.npy: only 3 words in common.*index again"):
+    with pytest.raises(FormatError, match=r"ships no map: only 3 words in common.*index again"):
         read_map(tmp_path)
     np.save(tmp_path / MAP_NAME, np.array([[np.nan]]))
     with pytest.raises(FormatError, match="finite numbers"):

@@ -257,6 +257,35 @@ def lineage(
         show_lineage(found.model_name, one.number, ancestors, store, _console())
 
 
+@registry_app.command()
+def release(
+    version: Version,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FOLDER", help="Copy release.json and the map into this folder.")
+    ] = None,
+    pipeline: Pipeline = "words",
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What a version means for those who hold the champion's vectors: patch, minor (use the map) or major."""
+    from vecmill.cli.registry_tables import show_release
+    from vecmill.registry.history import find_version
+    from vecmill.registry.release import save_release, stored_release
+
+    with open_registry(pipeline, file, set_) as found:
+        one = find_version(found.client, found.model_name, version)
+        facts = stored_release(found.client, one.run_id) if one.run_id else {}
+        saved = save_release(found.client, one.run_id, save) if save and facts and one.run_id else []
+    if json:
+        _write({"model": found.model_name, "version": one.number, **facts, "saved": [str(each) for each in saved]})
+        return
+    show_release(found.model_name, one.number, facts, _console())
+    for each in saved:
+        typer.echo(f"wrote {each}", err=True)
+
+
 @dataclass(frozen=True)
 class FoundRegistry:
     """The registry that a command is about."""

@@ -31,14 +31,17 @@ def version_row(version: Version, metric: str) -> dict[str, Any]:
         "reason": version.description.partition("\n")[0],
         "data_digest": version.tags.get("vecmill.data_digest"),
         "space_id": version.tags.get("vecmill.space_id"),
+        "release": version.tags.get("vecmill.release"),
         "run_id": version.run_id,
     }
 
 
 def versions_table(model_name: str, versions: Sequence[Version], metric: str) -> Table:
     """A line a version."""
-    table = _table(f"Versions of {model_name}", "version", "aliases", "score>", "verdict", "registered (UTC)", "data")
-    table.caption, table.caption_justify = f"score: {escape(metric)}", "left"
+    table = _table(
+        f"Versions of {model_name}", "version", "aliases", "score>", "verdict", "release", "registered (UTC)", "data"
+    )
+    table.caption, table.caption_justify = f"score: {escape(metric)}; release: against the champion of its time", "left"
     for each in versions:
         row = version_row(each, metric)
         score = "–" if row["score"] is None else f"{row['score']:.4f}"
@@ -46,7 +49,8 @@ def versions_table(model_name: str, versions: Sequence[Version], metric: str) ->
             f"[bold green]{alias}[/]" if alias == "champion" else escape(alias) for alias in each.aliases
         )
         verdict, data = row["verdict"] or "unfinished", row["data_digest"] or "–"
-        table.add_row(each.number, aliases, score, escape(verdict), _minute(each.made), escape(data))
+        release = row["release"] or "–"
+        table.add_row(each.number, aliases, score, escape(verdict), escape(release), _minute(each.made), escape(data))
     return table
 
 
@@ -97,6 +101,30 @@ def show_champion(model_name: str, answer: Mapping[str, Any], console: Console) 
         console.print(f"  {answer['reason']}", soft_wrap=True, markup=False)
     if answer["uncertain"]:
         console.print(f"  {answer['uncertain']}", style="yellow", soft_wrap=True, markup=False)
+
+
+def show_release(model_name: str, number: str, facts: Mapping[str, Any], console: Console) -> None:
+    """The release class, and what it was decided by."""
+    if not facts:
+        console.print(f"Version {number} of {model_name} was registered without a champion to compare with")
+        return
+    console.print(f"Version {number} of {model_name} is {facts['text']}", soft_wrap=True, markup=False)
+    recall, fit = facts.get("recall"), facts.get("map")
+    if not recall or not fit:
+        return
+    table = _table(
+        f"recall@{recall['n']} of the answers of new vectors among new ones", "", "with the map>", "without>"
+    )
+    rows = {"old_index": "old index, new queries", "old_queries": "new index, old queries"}
+    for name, what in rows.items():
+        table.add_row(what, f"{recall[name]:.3f}", f"{recall[f'{name}_unmapped']:.3f}")
+    table.add_row("old index, old queries", "", f"{recall['both_old']:.3f}")
+    table.caption = (
+        f"{recall['n_queries']:,} words asked, {recall['n_indexed']:,} indexed; the map was fitted on "
+        f"{fit['n_anchors']:,} words, with a mean cosine of {fit['heldout_cosine']:.3f} on {fit['n_heldout']:,} others"
+    )
+    table.caption_justify = "left"
+    console.print(table)
 
 
 def lineage_rows(ancestors: Sequence[Ancestor], store: ArtifactStore) -> list[dict[str, Any]]:

@@ -34,6 +34,8 @@ def show_summary(summary: dict[str, Any], console: Console) -> None:
             console.print(_comparison(model["tests"]))
         if model["verdict"]:
             console.print(f"  {model['verdict']}", soft_wrap=True, markup=False)
+        if model["space"]:
+            console.print(f"  {model['space']['text']}", soft_wrap=True, markup=False)
     console.print(f"Artifacts: {summary['store']}", soft_wrap=True)
     console.print(f"Registry:  {program()} browse", soft_wrap=True)
     console.print(f"{summary['seconds']:.1f} s in all", soft_wrap=True)

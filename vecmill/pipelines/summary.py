@@ -22,7 +22,8 @@ def summarise(
     -------
     ``pipeline``, ``stages`` (each with stage, key, digest, cached, seconds, core_seconds), ``remarks`` (what somebody
     should know although the run went through), ``scores`` (a row a benchmark), ``model`` (name, version, aliases as
-    the registry has them now, tracking URI, outcome and verdict of the gate, what was compared), ``store``, ``seconds``
+    the registry has them now, tracking URI, outcome and verdict of the gate, what was compared, and what release.json
+    says), ``store``, ``seconds``
     """
     by_stage = {outcome.stage: outcome for outcome in outcomes}
     return {
@@ -77,6 +78,7 @@ def _model(store: ArtifactStore, outcome: StageOutcome, config: RegistryConfig) 
         "outcome": registration.get("outcome", ""),
         "verdict": registration.get("verdict", ""),
         "tests": registration.get("gate", {}).get("tests", []),
+        "space": registration.get("space", {}),
     }
 
 

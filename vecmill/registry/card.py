@@ -16,7 +16,7 @@ from typing import Any
 from vecmill.registry.history import Version, find_version
 
 CARD_NAME = "card.md"
-_FILES = ("scores.json", "gate.json")
+_FILES = ("scores.json", "gate.json", "release.json")
 _DESCRIPTION_CHARS = 5000  # MLflow's limit
 # Of gate.json's tests, with the headings they get.
 _TEST_COLUMNS = {
@@ -51,7 +51,7 @@ class CardFacts:
     lineage : manifests by stage, as the run keeps them
     scores : one object a benchmark, as ``scores.json`` has them
     contract : the contract's ``report.json``
-    gate : ``gate.json``, empty where there is none
+    gate, release : ``gate.json`` and ``release.json``, empty where there is none
     """
 
     model_name: str
@@ -61,6 +61,7 @@ class CardFacts:
     scores: Sequence[Mapping[str, Any]] = ()
     contract: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
+    release: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_card(client: Any, model_name: str, version: str, verdict: str) -> str:
@@ -110,6 +111,7 @@ def card_facts(client: Any, model_name: str, version: Version, verdict: str = ""
         files.get("scores.json", ()),
         contract,
         files.get("gate.json", {}),
+        files.get("release.json", {}),
     )
 
 
@@ -145,6 +147,7 @@ def model_card(facts: CardFacts) -> str:
         "## Scores",
         _scores(facts),
         *(["## Verdict", _gate(facts.gate)] if facts.gate else []),
+        *(["## Vector space", _release(facts)] if facts.release else []),
         "## Limits",
         _limits(facts),
         "## How to load it",
@@ -253,6 +256,33 @@ def _gate(gate: Mapping[str, Any]) -> str:
         f"- guard {_text(each.get('name'))}: {'held' if each.get('passed') else _text(each.get('text'))}"
         for each in gate.get("guards", [])
     ]
+    return "\n\n".join(parts)
+
+
+def _release(facts: CardFacts) -> str:
+    release = facts.release
+    kind, _, why = str(release.get("text", "")).partition(":")
+    parts = [f"**{_text(kind)}**: {_text(why)}"]
+    recall, fit = release.get("recall"), release.get("map")
+    if recall and fit:
+        at = f"recall@{recall['n']}"
+        rows = [
+            ("an index of the old vectors, asked with new ones", "old_index"),
+            ("an index of the new vectors, asked with old ones", "old_queries"),
+        ]
+        cells = [(what, _number(recall[name]), _number(recall[f"{name}_unmapped"])) for what, name in rows]
+        parts += [
+            _table(("", f"{at} with the map", "without"), cells),
+            f"Both against the {recall['n']} nearest words among new vectors that a new vector finds; "
+            f"{_said(recall['n_queries'])} words asked, {_said(recall['n_indexed'])} indexed. The old vectors' own "
+            f"answers agree with the new ones' to {_number(recall['both_old'])}. Mean cosine of "
+            f"{_said(fit['n_heldout'])} words that the map has not seen: {_number(fit['heldout_cosine'])}.",
+        ]
+    if release.get("shipped_map"):
+        parts.append(
+            f"The map: `vecmill registry release {facts.version.number} --save FOLDER`, then "
+            "`vecmill vectors move OLD FOLDER NEW`."
+        )
     return "\n\n".join(parts)
 
 

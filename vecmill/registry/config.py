@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, field_serializer
 from vecmill.config.base import Config
 from vecmill.errors import ConfigError
 from vecmill.evaluation.comparison_config import ComparisonConfig
+from vecmill.registry.release_config import ReleaseConfig
 
 _SQLITE = "sqlite:///"
 # As SQLAlchemy reads it: a password goes up to the @, slashes included.
@@ -134,6 +135,9 @@ class RegistryConfig(Config):
     )
     promotion: PromotionConfig = Field(
         default=PromotionConfig(), description="What decides between the champion and a new version."
+    )
+    release: ReleaseConfig = Field(
+        default=ReleaseConfig(), description="What a new version means for those who hold vectors of the champion."
     )
 
     @field_serializer("tracking_uri", "artifact_location")

@@ -304,6 +304,7 @@ def _registration(
         "verdict": verdict.text,
         "gate": dict(verdict.gate),
         "ledger": settled.ledger,
+        "space": dict(settled.release),
     }
 
 
@@ -323,10 +324,12 @@ def _report(registration: Mapping[str, Any]) -> StageReport:
         look = f"[Open it in MLflow]({browse}/#/models/{name}/versions/{registration['model_version']})."
     else:
         look = "`vecmill browse` shows the registry."
+    release = registration.get("space", {}).get("text", "")
     return StageReport(
         metrics={key: registration[key] for key in (*shown, "run_id", "model_id", "tracking_uri")},
         table=[{**{key: registration[key] for key in shown}, "aliases": ", ".join(registration["aliases"])}],
         markdown=f"**{name}**: {registration['verdict']}.\n\n"
-        f'`mlflow.pyfunc.load_model("models:/{name}@{CHAMPION}")` loads the champion from '
+        + (f"Release: {release}.\n\n" if release else "")
+        + f'`mlflow.pyfunc.load_model("models:/{name}@{CHAMPION}")` loads the champion from '
         f"`{registration['tracking_uri']}`. {look}\n",
     )

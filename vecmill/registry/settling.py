@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from vecmill.registry.card import write_card
@@ -12,6 +13,7 @@ from vecmill.registry.config import RegistryConfig
 from vecmill.registry.gate import GATE_NAME, Challenger, gate_markdown, gate_tags, judge
 from vecmill.registry.ledger import Overtaken, open_ledger
 from vecmill.registry.promotion import CHAMPION, Verdict, current_champion, move_aliases
+from vecmill.registry.release import release_against, ship, stored_release
 from vecmill.registry.session import calling, registry_lock
 
 DESCRIPTION_CHARS = 5000  # MLflow's limit
@@ -30,11 +32,15 @@ class Version:
 
 @dataclass(frozen=True)
 class Settled:
-    """The champion before, the verdict, and where the ledger says so."""
+    """The champion before, the verdict, where the ledger says so, and what the version means for the champion's users.
+
+    ``release`` is what release.json holds; empty where there was no champion.
+    """
 
     champion_before: str | None
     verdict: Verdict
     ledger: dict[str, Any]
+    release: Mapping[str, Any] = field(default_factory=dict)
 
 
 def settle(client: Any, config: RegistryConfig, version: Version, new: Challenger, uri: str) -> Settled:
@@ -82,6 +88,7 @@ def _settle_once(client: Any, config: RegistryConfig, version: Version, new: Cha
     if row is not None:
         before, now = row.moves.get(CHAMPION, (before, None))
         verdict = Verdict(now == version.number, row.reason, row.verdict)
+        release: Mapping[str, Any] = stored_release(client, version.run_id)
     else:
         verdict = judge(client, config, new, champion)
         client.update_model_version(name, version.number, description=gate_markdown(verdict)[:DESCRIPTION_CHARS])
@@ -89,11 +96,16 @@ def _settle_once(client: Any, config: RegistryConfig, version: Version, new: Cha
             client.set_model_version_tag(name, version.number, tag, text)
         if verdict.gate:
             client.log_text(version.run_id, json.dumps(verdict.gate, indent=1, ensure_ascii=False), GATE_NAME)
+        release = {}
+        if before is not None and before != version.number:
+            found = release_against(client, config.release, name, before, new)
+            ship(client, name, version.number, version.run_id, found)
+            release = found.facts
         write_card(client, name, version.number, verdict.text)
         _name_run(client, name, version, verdict, new)
         # Last: what has its aliases has everything else.
         row = move_aliases(client, name, version.number, verdict, ledger)
-    return Settled(before, verdict, {"run_id": ledger.run_id, "row": row.n, "digest": row.digest})
+    return Settled(before, verdict, {"run_id": ledger.run_id, "row": row.n, "digest": row.digest}, release)
 
 
 def _name_run(client: Any, name: str, version: Version, verdict: Verdict, new: Challenger) -> None:

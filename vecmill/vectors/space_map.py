@@ -81,9 +81,10 @@ def read_map(folder: Path) -> SpaceMap:
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path} does not say whose spaces it joins ({error})", todo=todo) from None
-    if not (folder / MAP_NAME).is_file():
+    # A map without a name in the release was left there by an earlier attempt to register.
+    if not (folder / MAP_NAME).is_file() or release.get("shipped_map", MAP_NAME) is None:
         why = release.get("text") or "there was none"
-        raise FormatError(f"{folder} holds no {MAP_NAME}: {why}", todo="index again with the new version's vectors")
+        raise FormatError(f"{folder} ships no map: {why}", todo="index again with the new version's vectors")
     rotation = map_npy(folder / MAP_NAME, todo)
     if rotation.ndim != 2 or rotation.dtype.kind != "f" or not np.isfinite(rotation).all():
         raise FormatError(
