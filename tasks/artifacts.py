@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from vecmill.store.execute import StageOutcome
 
 # Prefect publishes no event for larger ones, and its database keeps each of them.
 _MAX_BYTES = 500_000
+_REPORT = "report.html"
 
 
 def artifact_key(*parts: str) -> str:
@@ -39,6 +41,24 @@ def publish(pipeline: str, store_uri: str, outcome: StageOutcome) -> None:
         create_table_artifact(table=rows, key=key, description=description)
     else:
         create_markdown_artifact(markdown=description, key=key, description=f"Stage {outcome.stage}")
+
+    link = report_link(store_uri, outcome)
+    if link:
+        create_link_artifact(
+            link=link,
+            link_text="Report of the model",
+            key=artifact_key(pipeline, "report"),
+            description="One HTML page",
+        )
+
+
+def report_link(store_uri: str, outcome: StageOutcome) -> str | None:
+    """Where a browser finds the report that a stage wrote: on the MLflow server if there is one, else on this disk."""
+    tracking_uri = str(outcome.metrics.get("tracking_uri") or "")
+    if tracking_uri.startswith(("http://", "https://")) and outcome.metrics.get("run_id"):
+        return f"{tracking_uri.rstrip('/')}/get-artifact?path={_REPORT}&run_uuid={outcome.metrics['run_id']}"
+    path = Path(store_uri, outcome.stage, outcome.ref.key, _REPORT)
+    return path.absolute().as_uri() if path.is_file() else None
 
 
 def _facts(store_uri: str, outcome: StageOutcome) -> str:

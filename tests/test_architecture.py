@@ -26,6 +26,7 @@ FLOORS: list[list[str]] = [
     ["vocabulary"],
     ["words"],
     ["evaluation"],
+    ["report"],
     ["registry"],
     ["tuning"],
     ["pipelines"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,3 +64,28 @@ def test_what_is_too_large_for_a_table_is_left_to_the_manifest(monkeypatch: pyte
     artifacts.publish("words", "/store", outcome([{"text": "x" * 600_000}]))
     (found,) = published
     assert len(found["markdown"]) < 1000
+
+
+def registered(tracking_uri: str) -> StageOutcome:
+    metrics = {"tracking_uri": tracking_uri, "run_id": "r1"}
+    return StageOutcome(ArtifactRef("register", "k" * 32, "d" * 64), False, 0.1, metrics, [], "M")
+
+
+def test_the_report_is_linked_where_a_browser_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    linked: list[dict[str, Any]] = []
+    monkeypatch.setattr(artifacts, "create_link_artifact", lambda **given: linked.append(given))
+    monkeypatch.setattr(artifacts, "create_markdown_artifact", lambda **given: None)
+    artifacts.publish("words", str(tmp_path), registered("sqlite:///x.db"))
+    assert linked == []  # an older artifact without a report
+    page = tmp_path / "register" / ("k" * 32) / "report.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("")
+    artifacts.publish("words", str(tmp_path), registered("sqlite:///x.db"))
+    artifacts.publish("words", "s3://bucket/store", registered("http://127.0.0.1:5000/"))
+    assert [each["link"] for each in linked] == [
+        page.as_uri(),
+        "http://127.0.0.1:5000/get-artifact?path=report.html&run_uuid=r1",
+    ]
+    assert {each["key"] for each in linked} == {"words-report"}
+    artifacts.publish("words", "s3://bucket/store", registered("sqlite:///x.db"))
+    assert len(linked) == 2

@@ -167,6 +167,26 @@ def learning_curve(
 
 
 @app.command()
+def report(
+    what: Annotated[
+        str, typer.Argument(help="A registered version's number or alias, or the folder of an evaluate artifact.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: named after the model, here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what stands there.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    pipeline: Annotated[str, typer.Option(help="Deployment whose registry is meant.")] = "words",
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the report of a model, one HTML page: scores, curves, map, neighbours, corpus, verdict."""
+    from vecmill.cli.report import write_report
+
+    write_report(what, out, (pipeline, file, set_), force=force, show=show, as_json=json)
+
+
+@app.command()
 def gc(
     name: Name = "words",
     file: File = Path(PIPELINES_FILE),

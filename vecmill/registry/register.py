@@ -30,6 +30,7 @@ from vecmill.registry.config import (
 )
 from vecmill.registry.gate import RECIPE_TAG, SIZE_TAG, Challenger, check_policy, recipe_digest
 from vecmill.registry.guards import folder_bytes
+from vecmill.registry.model_report import store_report
 from vecmill.registry.promotion import (
     CHALLENGER,
     CHAMPION,
@@ -55,7 +56,8 @@ def register_model(config: RegistryConfig, io: StageIO) -> StageReport:
     """Log the run, store the model, register it, and settle who is champion.
 
     Reads ``train`` (vectors and losses), ``evaluate`` (scores, items and neighbours), ``contract`` (report) and the
-    manifests in ``io.lineage``. Writes ``registration.json``: where the model is, under which version, and the verdict.
+    manifests in ``io.lineage``. Writes ``registration.json``: where the model is, under which version, and the verdict;
+    and ``report.html``, all that is known of it on one page.
 
     Raises
     ------
@@ -82,8 +84,9 @@ def register_model(config: RegistryConfig, io: StageIO) -> StageReport:
             record.space_id,
         )
         settled = settle(client, config, version, new, uri)
+        registration = _registration(config, record, version, settled, score, uri)
+        store_report(client, io, registration)
         bar.advance()
-    registration = _registration(config, record, version, settled, score, uri)
     text = json.dumps(registration, indent=1, ensure_ascii=False) + "\n"
     (io.output / REGISTRATION_NAME).write_text(text, encoding="utf-8")
     return _report(registration)
