@@ -42,21 +42,26 @@ def show_summary(summary: dict[str, Any], console: Console) -> None:
 
 
 def _scores(rows: list[dict[str, Any]]) -> Table:
-    table = Table(title="Scores (Spearman, 95 % interval)", title_justify="left", title_style="bold")
-    for column in ("benchmark", "covered pairs", "interval", "covered", "all pairs"):
+    table = Table(
+        title="Scores on covered pairs (95 % interval of Spearman), and on all pairs",
+        title_justify="left",
+        title_style="bold",
+    )
+    for column in ("benchmark", "Spearman", "interval", "Pearson", "covered", "all pairs"):
         table.add_column(column, justify="left" if column == "benchmark" else "right")
     for row in rows:
         table.add_row(
             row["benchmark"],
             _number(row["spearman"]),
             f"{_number(row['lower'])} … {_number(row['upper'])}" if row["lower"] is not None else "–",
+            _number(row["pearson"]),
             f"{row['n_covered']:,} of {row['n_pairs']:,}",
             _number(row["spearman_all_pairs"]),
         )
     # As the evaluate stage has it: a benchmark without a score counts as 0.
     mean = sum(row["spearman_all_pairs"] or 0.0 for row in rows) / len(rows)
     table.add_section()
-    table.add_row("mean", "", "", "", f"[bold]{_number(mean)}[/]")
+    table.add_row("mean", "", "", "", "", f"[bold]{_number(mean)}[/]")
     table.caption = "All pairs: a pair with an unknown word counts as undecided. These are what the gate compares."
     table.caption_justify = "left"
     return table

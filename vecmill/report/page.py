@@ -141,7 +141,7 @@ def _analogies(facts: ReportFacts) -> list[Markup]:
         for each in [{**score, "section": score.get("title", ""), "whole": True}, *score.get("sections", [])]
     ]
     header = ("section", "accuracy", "right", "covered")
-    return [table("Questions a : b = c : ? among the words of the vocabulary", header, rows)] if rows else []
+    return [table("Questions a : b = c : ?", header, rows)] if rows else []
 
 
 def _validation(facts: ReportFacts) -> list[Markup]:
