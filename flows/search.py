@@ -25,7 +25,10 @@ def search(config: WordsSearchConfig, refresh: list[str] | None = None) -> dict[
     """
     refuse_refresh(refresh or ())
     started = time.perf_counter()
-    with show_only("trial", "finalists", "waiting", "logging"), pipeline_run(WORDS_SEARCH, config.base()) as run:
+    with (
+        show_only("trial", "finalists", "waiting", "registering", "logging"),
+        pipeline_run(WORDS_SEARCH, config.base()) as run,
+    ):
         study = open_study(run, config.search)
         run_trials(run, study)
         finalists = run_finalists(run, config.search, study)

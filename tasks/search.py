@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prefect import task
@@ -17,6 +18,7 @@ from vecmill.evaluation.items import ITEMS_NAME, ModelItems, read_items
 from vecmill.store.plan import make_plan
 from vecmill.tuning.config import SearchConfig
 from vecmill.tuning.finalists import BASELINE, Finalist, Finding, judge, train_finalists
+from vecmill.tuning.folds import fold_configs, mean_evaluation
 from vecmill.tuning.log import has_champion, log_search
 from vecmill.tuning.report import search_markdown
 from vecmill.tuning.space import Value, values_at, with_values
@@ -38,7 +40,7 @@ def run_trials(run: PipelineRun, study: Study) -> None:
     """Draw, train and score candidates on growing shares of the documents."""
 
     def try_out(values: Mapping[str, Value], share: float) -> Evaluation:
-        return train_and_score(run, f"trial on {100 * share:g} %", _candidate(run.config, values, share))
+        return _scored(run, study.search, f"trial on {100 * share:g} %", _candidate(run.config, values, share))
 
     study.run(try_out)
 
@@ -47,9 +49,22 @@ def run_finalists(run: PipelineRun, search: SearchConfig, study: Study) -> list[
     """Train the best trials, and the configuration that the search started from, on all documents from each seed."""
 
     def train(values: Mapping[str, Value], replica: int) -> Evaluation:
-        return train_and_score(run, f"finalist, seed {replica}", _replica(run.config, values, replica))
+        config, label = _replica(run.config, values, replica), f"finalist, seed {replica}"
+        whole = train_and_score(run, label, config)
+        if not search.folds:
+            return whole
+        scored = _scored(run, search, label, config)
+        return replace(mean_evaluation([scored, whole]), metrics=scored.metrics)
 
     return train_finalists(search, study, train)
+
+
+def _scored(run: PipelineRun, search: SearchConfig, label: str, config: Any) -> Evaluation:
+    """Train and score a configuration: once, or once for each fold."""
+    folds = list(fold_configs(config, search.folds))
+    if len(folds) == 1:
+        return train_and_score(run, label, folds[0])
+    return mean_evaluation([train_and_score(run, f"{label}, fold {at}", each) for at, each in enumerate(folds)])
 
 
 def judge_finalists(run: PipelineRun, finalists: Sequence[Finalist]) -> list[Finding]:

@@ -193,6 +193,28 @@ def test_impossible_candidates_fail_and_the_search_ends_well(place: Path, text_f
     assert re.search(r"Trial \d failed: .*What to do", console.export_text())
 
 
+def test_the_objective_may_be_cross_validated(place: Path, text_folder: Path, tmp_path: Path) -> None:
+    config = configured(
+        place,
+        text_folder,
+        storage=f"sqlite:///{tmp_path}/search.db",
+        objective="validation_auc",
+        folds=2,
+        n_trials=1,
+        n_seeds=1,
+        pilot_shares=[1.0],
+    )
+    found = run(config)["search"]
+    store = ArtifactStore(config.store)
+    folds = [each for each in store.manifests("evaluate") if "validation_auc" in each.metrics]
+    assert len(folds) == 4  # two folds of the trial, two of the configuration as it is
+    means = sorted({round(each["mean"], 5) for each in found["finalists"]})
+    by_fold = [each.metrics["validation_auc"] for each in folds]
+    pairs = [round((a + b) / 2, 5) for a, b in itertools.combinations(by_fold, 2)]
+    assert all(any(abs(mean - pair) < 2e-5 for pair in pairs) for mean in means)
+    assert found["trials"][0]["score"] in [each["mean"] for each in found["finalists"]]
+
+
 def test_people_see_what_was_found(first: dict[str, Any]) -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     show_search(first, console)

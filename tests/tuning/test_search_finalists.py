@@ -64,7 +64,7 @@ def test_a_better_recipe_is_told_from_the_baseline(tmp_path: Path) -> None:
     _, _, finalists = run(tmp_path)
     finding = judge(finalists[0], finalists[-1], items, ComparisonConfig())
     assert finding.verdict == "better"
-    assert "is better than baseline" in finding.text and "3 seeds each" in finding.text
+    assert "is better than the baseline" in finding.text and "3 seeds each" in finding.text
 
 
 def test_two_equal_recipes_are_not(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from vecmill.registry.config import without_password
 # A search that changed what judges it, or where things are kept, would not compare its candidates.
 SEARCHED_SECTIONS = ("corpus", "vocabulary", "encode", "train")
 
+_SET_BY_THE_SEARCH = ("encode.documents_share", "encode.validation_share", "encode.validation_fold")
+
 _PATH = re.compile(r"^[a-z_]\w*(\.[a-z_]\w*)+$")
 
 
@@ -134,6 +136,14 @@ class SearchConfig(Config):
         description="metric of the evaluate stage, higher is better, or several with weights: {men_spearman: 2, "
         "simlex999_spearman: 1}, whose weighted mean counts. Default: what the registry shows with a version",
     )
+    folds: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="k of a k-fold cross-validated score: a candidate is trained k times, each time without one fold "
+        "of the documents, and its metrics are means over the folds; then objective may be validation_auc. Default: 0, "
+        "one training on all documents of the share",
+    )
     storage: str | None = Field(
         None,
         pattern=r"^(sqlite:///.+|postgresql(\+\w+)?://.+)$",
@@ -163,11 +173,13 @@ class SearchConfig(Config):
                     f"space names {path!r}; a search varies fields of {', '.join(SEARCHED_SECTIONS)}, "
                     "for example train.learning_rate"
                 )
-            if path == "encode.documents_share":
-                raise ValueError("space names encode.documents_share, which pilot_shares set for each trial")
+            if path in _SET_BY_THE_SEARCH:
+                raise ValueError(f"space names {path}, which pilot_shares and folds set for each trial")
         shares = self.pilot_shares
         if any(not 0 < share <= 1 for share in shares) or any(a >= b for a, b in itertools.pairwise(shares)):
             raise ValueError(f"pilot_shares {list(shares)} must rise, each above 0 and at most 1")
+        if self.folds == 1:
+            raise ValueError("folds is 1, which leaves no document to train on; give 2 or more, or 0 for none")
         if isinstance(self.objective, dict) and (
             not self.objective or any(not weight > 0 for weight in self.objective.values())
         ):

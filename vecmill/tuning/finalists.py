@@ -125,10 +125,11 @@ def judge(
     if comparison.gains and comparison.losses:
         verdict = "not separable"
     where = "the mean of the benchmarks" if overall.name == MEAN else overall.title
+    one, other = (f"the {each.label}" if each.trial == BASELINE else each.label for each in (first, second))
     noun = {
-        "better": f"{first.label} is better than {second.label}",
-        "worse": f"{first.label} is worse than {second.label}, although the objective prefers it",
-        "not separable": f"{first.label} and {second.label} are not separable",
+        "better": f"{one} is better than {other}",
+        "worse": f"{one} is worse than {other}, although the objective prefers it",
+        "not separable": f"{one} and {other} are not separable",
     }[verdict]
     text = (
         f"{noun}: difference {overall.difference:+.4f} in {where}, "

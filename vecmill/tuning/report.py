@@ -102,9 +102,9 @@ def cost_text(cost: dict[str, Any]) -> str:
     n_trials, n_trainings = cost["n_trials"], cost["n_finalist_trainings"]
     n_old = round(cost["trials_cached_frac"] * n_trials)
     return (
-        f"{n_trials} trials ({cost['n_pruned']} pruned, {cost['n_failed']} failed) took {cost['trial_seconds']:,.0f} s "
-        f"in all, {n_old} of them cost this run nothing; {n_trainings} trainings of finalists took "
-        f"{cost['finalist_seconds']:,.0f} s, {cost['n_finalist_trainings_cached']} of them stood already."
+        f"{n_trials} trials ({cost['n_pruned']} pruned, {cost['n_failed']} failed) of {cost['trial_seconds']:,.0f} s, "
+        f"{n_old} of them from before; {n_trainings} trainings of finalists in {cost['finalist_seconds']:,.0f} s, "
+        f"{cost['n_finalist_trainings_cached']} of them from before."
     )
 
 

@@ -150,7 +150,8 @@ class Study:
         self._lock = threading.Lock()
         # Numbers of the trials that something had to be built for, in this process.
         self.paid: set[int] = set()
-        definition = search.model_dump(mode="json", include={"space", "sampler", "pruner", "pilot_shares", "objective"})
+        fields = {"space", "sampler", "pruner", "pilot_shares", "objective", "folds"}
+        definition = search.model_dump(mode="json", include=fields)
         self.name = f"vecmill-{digest_json({'base': base, 'seed': seed, **definition})[:16]}"
         with quiet_optuna(), usable(storage):
             self._study = optuna.create_study(
@@ -161,7 +162,7 @@ class Study:
                 direction="maximize",
                 load_if_exists=True,
             )
-            scored_alike = {name: definition[name] for name in ("objective", "pilot_shares")} | {"base": base}
+            scored_alike = {name: definition[name] for name in ("objective", "pilot_shares", "folds")} | {"base": base}
             self._study.set_user_attr(_SAME, digest_json(scored_alike))
             if not self._study.trials:
                 self._take_over()
