@@ -1,0 +1,67 @@
+"""Killed at random points and run again, vocabulary and encode give the digests of an unbroken run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+N_KILLS = 4
+
+
+def start(store: Path, kernels: Path) -> subprocess.Popen[str]:
+    """A child that has imported everything and begins."""
+    path = ":".join([str(ROOT), *sys.path])
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from tests.reference.killed_vocabulary import main; main(sys.argv[1])",
+            str(store),
+        ],
+        env={**os.environ, "PYTHONPATH": path, "VECMILL_KERNEL_CACHE": str(kernels)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def finish(child: subprocess.Popen[str]) -> dict[str, Any]:
+    out, _ = child.communicate(timeout=120)
+    assert child.returncode == 0
+    return json.loads(out.splitlines()[-1])
+
+
+def test_killed_at_random_points_the_same_artifacts_come_about(tmp_path: Path) -> None:
+    kernels = tmp_path / "kernels"
+    unbroken = finish(start(tmp_path / "compiling", kernels))
+    started = time.monotonic()
+    again = finish(start(tmp_path / "unbroken", kernels))
+    seconds = time.monotonic() - started
+    assert again == unbroken
+    assert unbroken["built"] == ["ingest", "contract", "vocabulary", "encode"]
+    rng = random.Random(11)
+    n_killed = n_rounds = 0
+    store = tmp_path / "broken"
+    while n_killed < N_KILLS:
+        n_rounds += 1
+        assert n_rounds < 10 * N_KILLS
+        child = start(store, kernels)
+        time.sleep(rng.random() * 0.8 * seconds)
+        child.kill()
+        child.communicate()
+        if child.returncode != 0:
+            n_killed += 1
+        else:
+            store = tmp_path / f"broken-{n_rounds}"
+    result = finish(start(store, kernels))
+    assert result["digests"] == unbroken["digests"]
+    assert finish(start(store, kernels)) == {"digests": unbroken["digests"], "built": []}
