@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-N_KILLS = 4
+N_KILLS = 3
 
 
 def start(store: Path, kernels: Path) -> subprocess.Popen[str]:
