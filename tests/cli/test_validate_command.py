@@ -90,7 +90,10 @@ def test_a_learning_curve_over_shares(pipelines: Path) -> None:
     assert [point["share"] for point in found["points"]] == [0.3, 1.0]
     small, whole = (point["n_tokens"] for point in found["points"])
     assert 0.2 * whole < small < 0.4 * whole
-    assert "Learning curve of words" in vecmill("learning-curve", "words", "--share", 0.3).stdout
+    said = vecmill("learning-curve", "words", "--share", 0.3, "--share", 1, "--out", "curve.html").stdout
+    assert "Learning curve of words" in said
+    page = Path("curve.html").read_text()
+    assert page.startswith("<!doctype html>") and page.count("<svg") == len(found["points"][0]["metrics"])
 
 
 def test_refusals_say_what_to_do(pipelines: Path, text: Path, tmp_path: Path) -> None:

@@ -102,6 +102,9 @@ def validate(
     window: Annotated[int, typer.Option(help="Words to each side that are true neighbours.")] = 5,
     pairs: Annotated[int, typer.Option(help="True pairs to draw, and as many sampled ones.")] = 200_000,
     score: Annotated[str, typer.Option(help="cosine, or dot with the model's context vectors.")] = "cosine",
+    text_format: Annotated[
+        str, typer.Option("--format", help="Format of the text, such as txt or jsonl. Default: by the ending.")
+    ] = "auto",
     text_column: Annotated[str, typer.Option(help="Column or key that holds the text.")] = "text",
     txt_unit: Annotated[str, typer.Option(help="What a document is in text files: file, line or paragraph.")] = "file",
     tokens: Annotated[
@@ -124,7 +127,7 @@ def validate(
     validate_model(
         model,
         data,
-        corpus={"text_column": text_column, "txt_unit": txt_unit},
+        corpus={"format": text_format, "text_column": text_column, "txt_unit": txt_unit},
         settings={"window": window, "n_pairs": pairs, "score": score},
         rules=token_rules(tokens, lowercase),
         read_as=read_as,
@@ -155,6 +158,7 @@ def learning_curve(
     share: Annotated[
         list[float], typer.Option("--share", help="Share of the documents to train on, above 0 up to 1; repeatable.")
     ] = [0.1, 0.25, 0.5, 1.0],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="HTML file to draw the curves into.")] = None,
     file: File = Path(PIPELINES_FILE),
     set_: Set = [],  # noqa: B006
     json: Json = False,
@@ -163,7 +167,7 @@ def learning_curve(
     """Train and judge on growing shares of the text: would more text help?"""
     from vecmill.cli.validate import learning_curve as run_shares
 
-    run_shares(file, name, set_, share, as_json=json)
+    run_shares(file, name, set_, share, out=out, as_json=json)
 
 
 @app.command()

@@ -118,13 +118,20 @@ def cross_validate(file: Path, name: str, overrides: list[str], folds: int, *, a
     )
 
 
-def learning_curve(file: Path, name: str, overrides: list[str], shares: Sequence[float], *, as_json: bool) -> None:
-    """Train and judge a pipeline on growing shares of the text, and print the scores."""
+def learning_curve(
+    file: Path, name: str, overrides: list[str], shares: Sequence[float], *, out: Path | None, as_json: bool
+) -> None:
+    """Train and judge a pipeline on growing shares of the text, print the scores, and draw them into ``out``."""
     from vecmill.pipelines.cross_validation import learning_curve as measured
 
     target = open_target(file, name, overrides)
     with _progress(as_json):
         points = measured(target.pipeline, target.config, target.store, shares)
+    if out is not None:
+        from vecmill.report.page import curve_page
+
+        lines = {metric: [point.metrics[metric] for point in points] for metric in points[0].metrics}
+        out.write_text(curve_page(f"Learning curve of {name}", [point.share for point in points], lines), "utf-8")
     if as_json:
         _write({"pipeline": name, "points": [each.as_json() for each in points]})
         return

@@ -90,7 +90,7 @@ def gather_facts(
     """
     vectors = WordVectors.load(train_dir / "vectors")
     neighbours = _neighbours(evaluate_dir / "neighbours.parquet")
-    heat_words = list(neighbours)[:_N_HEAT_WORDS]
+    heat_words = _heat_words(neighbours)
     ids = np.array([vectors.id_of(word) for word in heat_words], dtype=np.int64)
     n = len(ids)
     registered = dict(registration or {})
@@ -144,6 +144,14 @@ def _map_words(neighbours: Mapping[str, Sequence[tuple[str, float]]]) -> list[st
             if len(found) < _N_MAP_WORDS and rank < len(near):
                 found[word if rank < 0 else near[rank][0]] = None
     return list(found)
+
+
+def _heat_words(neighbours: Mapping[str, Sequence[tuple[str, float]]]) -> list[str]:
+    """Listed words, each followed by its nearest: by themselves, frequent words have little to do with each other."""
+    found: dict[str, None] = {}
+    for word, near in neighbours.items():
+        found |= dict.fromkeys([word, *(each for each, _ in near[:1])])
+    return list(found)[:_N_HEAT_WORDS]
 
 
 def _neighbours(path: Path) -> dict[str, list[tuple[str, float]]]:

@@ -7,7 +7,7 @@ it; on top, the page's content security policy lets a browser load and run nothi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vecmill.report.charts import interval_chart, line_chart, map_chart
@@ -67,7 +67,7 @@ def report_page(facts: ReportFacts) -> str:
         ("Learning curve", _curve(facts)),
         ("Map of words", _map(facts)),
         ("Nearest words", _neighbours(facts)),
-        ("Similarity of frequent words", _heat(facts)),
+        ("Similarity of words", _heat(facts)),
         ("Corpus and vocabulary", _corpus(facts)),
         ("The vectors themselves", _statistics(facts)),
         ("Where it came from", _origin(facts)),
@@ -77,12 +77,30 @@ def report_page(facts: ReportFacts) -> str:
         element("header", element("h1", facts.title), _verdict(facts), _tiles(facts)),
         *(element("section", element("h2", title), *parts) for title, parts in sections if parts),
     )
+    return _document(f"Report: {facts.title}", body)
+
+
+def curve_page(title: str, shares: Sequence[float], scores: Mapping[str, Sequence[float]]) -> str:
+    """A page with one drawing for each score over growing shares of the text.
+
+    Parameters
+    ----------
+    shares : rising;  scores : values by name, as many as shares
+    """
+    figures = [
+        _figure(line_chart(name, "share of the text", name, shares, {name: line}), f"{name}, by share of the text")
+        for name, line in scores.items()
+    ]
+    return _document(title, element("main", element("h1", title), *figures))
+
+
+def _document(title: str, body: Markup) -> str:
     head = element(
         "head",
         Markup('<meta charset="utf-8">'),
         Markup(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
         Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        element("title", f"Report: {facts.title}"),
+        element("title", title),
         Markup(f"<style>{_STYLE}</style>"),
     )
     return f"<!doctype html>\n{element('html', head, element('body', body), lang='en')}\n"
@@ -239,7 +257,14 @@ def _heat(facts: ReportFacts) -> list[Markup]:
             cells.append(element("td", f"{cosine:.2f}", style=style))
         rows.append((word(name), *cells))
     header = ("", *(word(each) for each in facts.heat_words))
-    return [table("Cosines; the stronger the colour, the further from 0", header, rows, class_="heat")]
+    return [
+        table(
+            "Cosines of frequent words and their nearest; the stronger the colour, the further from 0",
+            header,
+            rows,
+            class_="heat",
+        )
+    ]
 
 
 def _corpus(facts: ReportFacts) -> list[Markup]:
