@@ -134,6 +134,17 @@ def test_figures_equal_scikit_learn_s(
     assert score.accuracy == pytest.approx(np.mean(predicted == labels))
 
 
+def test_the_threshold_is_judged_on_other_sentences(topics: tuple[WordVectors, ContextPairs]) -> None:
+    """With vectors that know nothing, a threshold fitted to the scored pairs would get more than half of them right."""
+    vectors, pairs = topics
+    few = replace(pairs, **{name: getattr(pairs, name)[:60] for name in ("centers", "contexts", "sentences")})
+    accuracies = []
+    for seed in range(60):
+        rows = np.random.default_rng(seed).normal(size=(40, 30)).astype(np.float32)
+        accuracies.append(validate_pairs(WordVectors(vectors.words, rows), few, CONFIG, seed=seed).accuracy)
+    assert abs(np.mean(accuracies) - 0.5) < 0.03
+
+
 def test_lost_words_cost(topics: tuple[WordVectors, ContextPairs]) -> None:
     vectors, pairs = topics
     whole = validate_pairs(vectors, pairs, CONFIG)
