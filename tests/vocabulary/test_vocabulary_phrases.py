@@ -112,6 +112,15 @@ def test_parts_that_joining_makes_rare_are_outside_but_still_joined(tmp_path: Pa
     assert encoded[-1] == ["w1"]
 
 
+def test_a_limit_of_words_leaves_phrases(tmp_path: Path) -> None:
+    documents = [(f"d{number}", "a b. c d. e f. x. x. y. y. y") for number in range(30)]
+    phrases = {"threshold": 0.1, "min_count": 5}
+    report, encoded, vocabulary = run(tmp_path, documents, phrases=phrases, max_size=2, pinned=["x"])
+    assert sorted(vocabulary.words) == ["a_b", "c_d", "e_f", "x"]
+    assert encoded[:5] == [["a_b"], ["c_d"], ["e_f"], ["x"], ["x"]]
+    assert report.metrics["n_pinned_missing"] == 0
+
+
 def test_files_are_the_same_bytes_for_any_cut_threads_and_memory(tmp_path: Path) -> None:
     made = documents_of(sentences(2))
     files = []

@@ -213,7 +213,8 @@ def _with_phrases(
     table = pl.DataFrame(
         {"word": pl.Series(units, dtype=pl.String), "count": tallies[:, 0], "n_documents": tallies[:, 1]}
     ).filter(pl.col("count") > 0)
-    kept = _select(iter([table]), config, [*pinned, *phrases.names])
+    room = None if config.max_size is None else max(config.max_size, len(pinned) + len(phrases.table))
+    kept = _select(iter([table]), config.model_copy(update={"max_size": room}), [*pinned, *phrases.names])
     kept.n_types, kept.top_counts, kept.n_units = words.n_types, words.top_counts, n_units
     return kept, phrases
 
