@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from tasks.caching import pipeline_run
+from tasks.contamination import contamination
 from tasks.contract import contract
 from tasks.encode import encode
 from tasks.evaluate import evaluate
@@ -28,9 +29,10 @@ def words(config: WordsConfig, refresh: list[str] | None = None) -> dict[str, An
     with pipeline_run(WORDS, config, tuple(refresh or ())) as run:
         corpus = ingest(run)
         checked = contract(run, corpus)
+        leaked = contamination(run, corpus, checked)
         known = vocabulary(run, corpus, checked)
         tokens = encode(run, corpus, checked, known)
         vectors = train(run, known, tokens)
         scores = evaluate(run, corpus, checked, known, tokens, vectors)
-        register(run, corpus, checked, known, vectors, scores)
+        register(run, corpus, checked, leaked, known, vectors, scores)
         return run.summary()

@@ -81,7 +81,7 @@ def task_states(client: SyncPrefectClient, run_id: Any) -> dict[str, str]:
     return {each.name.rsplit("-", 1)[0]: each.state.name for each in by_start if each.state}
 
 
-STAGES = {"ingest", "contract", "vocabulary", "encode", "train", "evaluate", "register"}
+STAGES = {"ingest", "contract", "contamination", "vocabulary", "encode", "train", "evaluate", "register"}
 
 
 def test_scheduled_runs_appear_at_two_in_their_zone(client: SyncPrefectClient) -> None:

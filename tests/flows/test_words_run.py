@@ -17,7 +17,7 @@ from servers import ROOT
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 
 pytestmark = pytest.mark.timeout(300)
-STAGES = ["ingest", "contract", "vocabulary", "encode", "train", "evaluate", "register"]
+STAGES = ["ingest", "contract", "contamination", "vocabulary", "encode", "train", "evaluate", "register"]
 
 
 @pytest.fixture(scope="module")

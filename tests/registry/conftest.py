@@ -98,10 +98,12 @@ class Finished:
         n_items: int = N_ITEMS,
         n_unknown: int = 0,
         benchmarks: tuple[tuple[str, str], ...] = (("wordsim353", "d353"),),
+        n_leaked: int | None = None,
     ) -> StageIO:
         """``benchmarks`` are names and digests; each gets the same score.
 
-        Equal ``recipe``: trainings that differ in the seed alone.
+        Equal ``recipe``: trainings that differ in the seed alone. ``n_leaked`` pairs of each stand in the corpus; None:
+        nobody looked.
         """
         self._n_made += 1
         root = self._root / str(self._n_made)
@@ -130,8 +132,20 @@ class Finished:
             ),
             "evaluate": manifest("evaluate", {"benchmarks": ["wordsim353"]}, metrics, seed=7),
         }
+        if n_leaked is not None:
+            self._leaked(root / "contamination", n_leaked, [name for name, _ in benchmarks])
+            lineage["contamination"] = manifest("evaluate", {"benchmarks": ["wordsim353"]}, {"n_rows": n_leaked})
         inputs = {name: root / name for name in lineage}
         return StageIO(inputs=inputs, output=root / "register", seed=7, lineage=lineage)
+
+    def _leaked(self, folder: Path, n_leaked: int, names: list[str]) -> None:
+        found = [
+            {"benchmark": name, "title": name.title(), "n_pairs": N_ITEMS, "n_found": n_leaked, "n_rows": n_leaked}
+            | {"exact": n_leaked, "shuffled": 0, "near": 0, "documents": ["d0c"] if n_leaked else []}
+            for name in names
+        ]
+        self._json(folder / "contamination.json", found)
+        pq.write_table(pa.table({"benchmark": names}), folder / "contamination.parquet")
 
     @staticmethod
     def _json(path: Path, value: Any) -> None:

@@ -294,3 +294,60 @@ def test_unknown_guard_benchmark_is_refused_before_anything_is_registered(
         "What to do: correct the name, or add the benchmark to evaluate.benchmarks."
     )
     assert client.search_registered_models() == []
+
+
+# --- benchmarks in the corpus -----------------------------------------------------------------------------------------
+
+LEAK = "was trained on text that holds 7 of 300 pairs of Wordsim353"
+
+
+def test_a_better_version_that_read_the_benchmark_stays_challenger(
+    finished: FinishedModel, config: RegistryConfig, client: Any
+) -> None:
+    register(config, finished(0.4, n_leaked=0))
+    said = register(config, finished(0.8, n_leaked=7))
+    assert said["outcome"] == "keep" and champion(client) == "1"
+    assert said["verdict"].endswith(
+        f"but {LEAK}; take those documents out of the corpus (contamination.parquet lists them), leave the benchmark "
+        "out of evaluate.benchmarks, or allow it (registry.promotion.contamination)"
+    )
+    assert said["gate"]["contamination"] == {"champion": "", "challenger": "7 of 300 pairs of Wordsim353"}
+    assert client.get_model_version("words", "2").tags["contamination"] == "7 of 300 pairs of Wordsim353"
+    files = {each.path for each in client.list_artifacts(said["run_id"])}
+    assert {"contamination.json", "contamination.parquet"} <= files
+    clean = register(config, finished(0.8, n_leaked=0))
+    assert clean["outcome"] == "promote" and "trained on text that holds" not in clean["verdict"]
+    assert {"name": "contamination", "passed": True}.items() <= clean["gate"]["guards"][1].items()
+
+
+def test_allowed_it_is_remarked_all_the_same(
+    finished: FinishedModel, config: RegistryConfig, client: Any, tmp_path: Path
+) -> None:
+    register(config, finished(0.4, n_leaked=0))
+    said = register(config, finished(0.8, n_leaked=7), contamination="allow")
+    assert said["outcome"] == "promote" and said["verdict"].endswith(f"; version 2 {LEAK}")
+    assert said["gate"]["text"] == said["verdict"]
+    card = Path(client.download_artifacts(said["run_id"], "card.md", str(tmp_path))).read_text(encoding="utf-8")
+    assert "**It has read answers that it is judged by.**" in card
+    assert "| Wordsim353 | 7 of 300 | 7 | 0 | 0 | `d0c` |" in card and f"; version 2 {LEAK}" in card
+    # Whoever has to beat it is told, too.
+    after = register(config, finished(0.805, n_leaked=0))
+    assert after["outcome"] == "not separable" and after["verdict"].endswith(f"; champion version 2 {LEAK}")
+
+
+def test_a_first_version_and_the_higher_score_are_remarked(
+    finished: FinishedModel, config: RegistryConfig, client: Any
+) -> None:
+    first = register(config, finished(0.4, n_leaked=7), policy="higher_score")
+    assert first["outcome"] == "first" and first["verdict"].endswith(f"; version 1 {LEAK}")
+    said = register(config, finished(0.8, n_leaked=7), policy="higher_score")
+    assert said["outcome"] == "keep" and champion(client) == "1"
+    assert f"version 2 has the higher score (mean_spearman), but {LEAK}; take those" in said["verdict"]
+    assert said["verdict"].endswith(f"; champion version 1 {LEAK}")
+    allowed = register(config, finished(0.8, n_leaked=7), policy="higher_score", contamination="allow")
+    assert allowed["outcome"] == "promote" and f"; version 3 {LEAK}" in allowed["verdict"]
+
+
+def test_looking_for_benchmarks_does_not_make_another_recipe(finished: FinishedModel) -> None:
+    one, other = finished(0.4, recipe="a"), finished(0.4, recipe="a", n_leaked=0)
+    assert recipe_digest(one.lineage) == recipe_digest(other.lineage)

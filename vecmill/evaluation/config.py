@@ -103,6 +103,14 @@ class EvaluationConfig(Config):
         description="Analogies are asked and answered among this many words from the top of the vocabulary. Default: "
         "word2vec's demo-word-accuracy.sh",
     )
+    contamination_rows: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Different pairs of a benchmark that must stand near each other in the corpus before rows that are "
+        "not exact count as a part of it (vecmill/evaluation/contamination.py). Default: our choice; in 100,000 film "
+        "reviews three stood near each other once, more never",
+    )
     confidence: float = Field(
         default=0.95,
         ge=0.5,

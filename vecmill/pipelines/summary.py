@@ -60,6 +60,12 @@ def _remarks(by_stage: Mapping[str, StageOutcome]) -> list[str]:
             f"{contract['n_failed_rules']} rules of the data contract do not hold (warnings only): report.json in the "
             "contract artifact says which"
         )
+    leaked = by_stage["contamination"].metrics.get("said") if "contamination" in by_stage else ""
+    if leaked:
+        found.append(
+            f"the corpus holds {leaked}, which its models are judged by: contamination.parquet in the contamination "
+            "artifact lists the rows"
+        )
     ingest = by_stage["ingest"].metrics if "ingest" in by_stage else {}
     if ingest.get("n_malformed"):
         found.append(f"{ingest['n_malformed']:,} malformed records were skipped, as corpus.malformed says")

@@ -12,6 +12,7 @@ from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.contract_config import ContractConfig, contract_files
 from vecmill.corpus.listing import list_sources
 from vecmill.evaluation.analogy_questions import evaluation_files
+from vecmill.evaluation.benchmarks import benchmark_files
 from vecmill.evaluation.config import EvaluationConfig
 from vecmill.registry.config import RegistryConfig, resolve_tracking_uri, without_password
 from vecmill.registry.probe import registered
@@ -59,6 +60,10 @@ def _benchmarks(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFi
     return [_by_name(path, file_digest) for path in evaluation_files(config.evaluate)]
 
 
+def _rated_pairs(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
+    return [_by_name(path, file_digest) for path in benchmark_files(config.evaluate)]
+
+
 def _pretrained(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
     return [_by_name(path, file_digest) for path in trainer_files(config.train)]
 
@@ -96,6 +101,15 @@ WORDS = Pipeline(
             inputs=("ingest",),
             libraries=("great-expectations", "duckdb", "duckdb-engine", "sqlalchemy", "pyarrow"),
             external=_contract,
+        ),
+        # Of its own, not a part of evaluate: every model trained on the corpus shares the one pass over it.
+        Stage(
+            "contamination",
+            "vecmill.evaluation.contamination:find_contamination",
+            section="evaluate",
+            inputs=("ingest", "contract"),
+            libraries=("pyarrow",),
+            external=_rated_pairs,
         ),
         Stage(
             "vocabulary",
@@ -135,7 +149,7 @@ WORDS = Pipeline(
             "register",
             "vecmill.registry.register:register_model",
             section="registry",
-            inputs=("ingest", "contract", "vocabulary", "train", "evaluate"),
+            inputs=("ingest", "contract", "contamination", "vocabulary", "train", "evaluate"),
             libraries=("mlflow", "numpy", "numba", "scipy", "pandas", "pyarrow", "matplotlib"),
             also_code=("vecmill.registry.pyfunc_model:*",),
             still_valid=_no_longer_registered,

@@ -16,7 +16,7 @@ from typing import Any
 from vecmill.registry.history import Version, find_version
 
 CARD_NAME = "card.md"
-_FILES = ("scores.json", "gate.json", "release.json")
+_FILES = ("scores.json", "gate.json", "release.json", "contamination.json")
 _DESCRIPTION_CHARS = 5000  # MLflow's limit
 # Of gate.json's tests, with the headings they get.
 _TEST_COLUMNS = {
@@ -52,6 +52,7 @@ class CardFacts:
     scores : one object a benchmark, as ``scores.json`` has them
     contract : the contract's ``report.json``
     gate, release : ``gate.json`` and ``release.json``, empty where there is none
+    contamination : one object a benchmark, as ``contamination.json`` has them; None where nobody looked
     """
 
     model_name: str
@@ -62,6 +63,7 @@ class CardFacts:
     contract: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
     release: Mapping[str, Any] = field(default_factory=dict)
+    contamination: Sequence[Mapping[str, Any]] | None = None
 
 
 def write_card(client: Any, model_name: str, version: str, verdict: str) -> str:
@@ -112,6 +114,7 @@ def card_facts(client: Any, model_name: str, version: Version, verdict: str = ""
         contract,
         files.get("gate.json", {}),
         files.get("release.json", {}),
+        files.get("contamination.json"),
     )
 
 
@@ -146,6 +149,8 @@ def model_card(facts: CardFacts) -> str:
         _vocabulary(facts),
         "## Scores",
         _scores(facts),
+        "## Benchmarks in the corpus",
+        _contamination(facts),
         *(["## Verdict", _gate(facts.gate)] if facts.gate else []),
         *(["## Vector space", _release(facts)] if facts.release else []),
         "## Limits",
@@ -242,6 +247,28 @@ def _scores(facts: CardFacts) -> str:
     return (
         f"{_table(header, rows)}\n\nAll pairs: a pair with an unknown word counts as undecided, so that losing "
         "vocabulary never raises the score."
+    )
+
+
+def _contamination(facts: CardFacts) -> str:
+    if facts.contamination is None:
+        return "Not looked for."
+    found = [each for each in facts.contamination if each.get("n_found")]
+    if not found:
+        return "None: no row of a benchmark stands in the text that it was trained on."
+    rows = [
+        [
+            _text(each["title"]),
+            f"{each['n_found']:,} of {each['n_pairs']:,}",
+            *(_said(each[kind]) for kind in ("exact", "shuffled", "near")),
+            ", ".join(f"`{doc_id}`" for doc_id in each["documents"]),
+        ]
+        for each in found
+    ]
+    header = ("benchmark", "pairs found", "exact rows", "shuffled", "near", "first documents")
+    return (
+        "**It has read answers that it is judged by.** `contamination.parquet` among the files of its run lists each "
+        f"row.\n\n{_table(header, rows)}"
     )
 
 

@@ -64,6 +64,12 @@ class PromotionConfig(ComparisonConfig):
         description="Guard: how much of its mean coverage of the benchmarks' pairs a better version may lose, a "
         "fraction of all pairs. Default: two pairs of a hundred",
     )
+    contamination: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="What becomes of a better version whose corpus holds rows of the benchmarks (the contamination "
+        "stage): refuse: it stays challenger; allow: it may become champion. The verdict says so in any case. Default: "
+        "a score on answers that were read says nothing",
+    )
     size_ratio: float = Field(
         default=4.0,
         gt=0.0,

@@ -14,8 +14,10 @@ from vecmill.evaluation.comparison import Comparison, Separation, compare
 from vecmill.evaluation.items import ITEMS_NAME, ModelItems, read_items, rescored
 from vecmill.registry.config import PromotionConfig, RegistryConfig
 from vecmill.registry.guards import (
+    READ,
     Guard,
     benchmark_guards,
+    contamination_guard,
     coverage_guard,
     folder_bytes,
     latency_guard,
@@ -29,10 +31,14 @@ from vecmill.vectors.word_vectors import WordVectors
 GATE_NAME = "gate.json"
 RECIPE_TAG = f"{TECHNICAL}recipe"
 SIZE_TAG = f"{TECHNICAL}n_bytes"
+# Not a technical one: whoever looks at the list should see it.
+CONTAMINATION_TAG = "contamination"
 FIRST, PROMOTE, KEEP, NOT_SEPARABLE = "first", "promote", "keep", "not separable"
 _SPACE_TAG = f"{TECHNICAL}space_id"
 # Of a stage, what belongs to one training and not to its recipe.
 _NOT_RECIPE = ("seed", "inputs")
+# Stages that look at a model or its corpus and have no part in making it.
+_JUDGING = ("evaluate", "contamination")
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Challenger:
     vectors : folder of its vectors
     recipe : as :func:`recipe_digest` gives it
     space_id : stamp of its vectors, by which a copy is told from another training
+    contamination : which benchmarks its corpus holds, in words; empty for none, None where nobody looked
     """
 
     contender: Contender
@@ -53,6 +60,7 @@ class Challenger:
     vectors: Path
     recipe: str
     space_id: str
+    contamination: str | None = None
 
 
 def recipe_digest(lineage: Mapping[str, Mapping[str, Any]]) -> str:
@@ -60,9 +68,9 @@ def recipe_digest(lineage: Mapping[str, Mapping[str, Any]]) -> str:
 
     Parameters
     ----------
-    lineage : manifests of the model's training and of all before it, by stage; of a later stage, it does not count
+    lineage : manifests of the model's training and of all before it, by stage; stages that judge do not count
     """
-    parts = {stage: manifest["parts"] for stage, manifest in lineage.items() if stage != "evaluate"}
+    parts = {stage: manifest["parts"] for stage, manifest in lineage.items() if stage not in _JUDGING}
     kept = {stage: {k: v for k, v in each.items() if k not in _NOT_RECIPE} for stage, each in parts.items()}
     return shortened(digest_json(kept))
 
@@ -97,10 +105,12 @@ def judge(client: Any, config: RegistryConfig, new: Challenger, champion: Conten
     """
     policy = config.promotion
     if champion is None or champion.version == new.contender.version:
-        return replace(decide(config.primary_metric, new.contender, champion), outcome=FIRST)
+        return _remarked(replace(decide(config.primary_metric, new.contender, champion), outcome=FIRST), new, "")
+    # What the champion has read makes it as hard to beat as what the new version has read makes that one look good.
+    read = client.get_model_version(config.model_name, champion.version).tags.get(CONTAMINATION_TAG, "")
+    remark = f"; champion version {champion.version} {READ} {read}" if read else ""
     if policy.policy == "higher_score":
-        found = decide(config.primary_metric, new.contender, champion)
-        return replace(found, outcome=PROMOTE if found.promote else KEEP)
+        return _remarked(_by_score(config, new, champion), new, remark)
     with tempfile.TemporaryDirectory(prefix="vecmill-gate-") as folder:
         sides = _Sides(client, config.model_name, new, champion.version, Path(folder), policy)
         with _readable(config.model_name, champion.version):
@@ -108,6 +118,8 @@ def judge(client: Any, config: RegistryConfig, new: Challenger, champion: Conten
         challenger_items, challenger_versions = sides.challenger()
         comparison = compare(champion_items, challenger_items, policy)
         guards = [coverage_guard(policy, champion_items[0], challenger_items[0]), *benchmark_guards(policy, comparison)]
+        if new.contamination is not None:
+            guards.append(contamination_guard(policy, new.contamination))
         with _readable(config.model_name, champion.version):
             guards.append(size_guard(policy, sides.champion_bytes(), folder_bytes(new.vectors)))
             if comparison.gains and not comparison.losses and not sides.same_recipe:
@@ -124,9 +136,31 @@ def judge(client: Any, config: RegistryConfig, new: Challenger, champion: Conten
         "tests": [asdict(each) for each in comparison.separations],
         "left_out": comparison.left_out,
         "guards": [asdict(each) for each in guards],
+        "contamination": {"champion": read, "challenger": new.contamination},
         "policy": policy.model_dump(mode="json"),
     }
-    return Verdict(outcome == PROMOTE, text, outcome, gate)
+    verdict = _remarked(Verdict(outcome == PROMOTE, text, outcome, gate), new, remark)
+    return replace(verdict, gate={**gate, "text": verdict.text})
+
+
+def _by_score(config: RegistryConfig, new: Challenger, champion: Contender) -> Verdict:
+    found = decide(config.primary_metric, new.contender, champion)
+    guard = contamination_guard(config.promotion, new.contamination or "")
+    if found.promote and not guard.passed:
+        return Verdict(
+            False,
+            f"version {champion.version} stays champion: version {new.contender.version} has the higher score "
+            f"({config.primary_metric}), but {guard.text}",
+            KEEP,
+        )
+    return replace(found, outcome=PROMOTE if found.promote else KEEP)
+
+
+def _remarked(verdict: Verdict, new: Challenger, remark: str) -> Verdict:
+    """The verdict, with what both sides have read of the benchmarks; nobody passes the gate without that."""
+    if new.contamination and new.contamination not in verdict.text:
+        remark = f"; version {new.contender.version} {READ} {new.contamination}{remark}"
+    return replace(verdict, text=verdict.text + remark)
 
 
 def gate_tags(verdict: Verdict) -> dict[str, str]:

@@ -15,6 +15,7 @@ from vecmill.vectors.word_vectors import WordVectors
 _N_QUERIES = 5  # words asked for in one timing
 _N_TIMINGS = 7  # the shortest counts: whatever else the machine does only makes them longer
 _UNNOTICED_SECONDS = 1e-3
+READ = "was trained on text that holds"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,19 @@ def coverage_guard(config: PromotionConfig, champion: ModelItems, challenger: Mo
         new >= old - config.coverage_margin,
         f"covers {100 * new:.1f} % of the benchmarks' pairs against {100 * old:.1f} %; "
         f"{100 * config.coverage_margin:g} points less are allowed (coverage_margin)",
+    )
+
+
+def contamination_guard(config: PromotionConfig, found: str) -> Guard:
+    """Whether the challenger has read rows of the benchmarks; ``found`` says which, empty for none."""
+    return Guard(
+        "contamination",
+        None,
+        None,
+        0.0,
+        not found or config.contamination == "allow",
+        f"{READ} {found}; take those documents out of the corpus (contamination.parquet lists them), leave the "
+        "benchmark out of evaluate.benchmarks, or allow it (registry.promotion.contamination)",
     )
 
 

@@ -18,7 +18,7 @@ from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.manifest import ArtifactRef
 
 # The order in which stages depend on one another; others come after, by name.
-_ORDER = ("ingest", "contract", "vocabulary", "encode", "train", "evaluate")
+_ORDER = ("ingest", "contract", "contamination", "vocabulary", "encode", "train", "evaluate")
 
 
 @dataclass(frozen=True)

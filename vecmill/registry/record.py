@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vecmill.evaluation.contamination import CONTAMINATION_NAME, ROWS_NAME, said
 from vecmill.registry.config import without_password
 from vecmill.registry.promotion import shortened
 from vecmill.store.digest import digest_json
@@ -44,6 +45,7 @@ class Record:
     lineage_digest : what the model was made from, as one digest over all upstream artifacts
     data_digest : digest of the ingest artifact
     space_id : stamp of the vector space
+    contamination : which benchmarks stand in the corpus, in words; empty for none, None where nobody looked
     """
 
     params: Mapping[str, str]
@@ -55,6 +57,7 @@ class Record:
     lineage_digest: str
     data_digest: str
     space_id: str
+    contamination: str | None
 
 
 def gather(io: StageIO) -> Record:
@@ -72,6 +75,7 @@ def gather(io: StageIO) -> Record:
         lineage_digest=digest_json(digests),
         data_digest=digests["ingest"],
         space_id=str(meta["space_id"]),
+        contamination=_contamination(io),
     )
 
 
@@ -100,6 +104,9 @@ def write_files(folder: Path, io: StageIO, record: Record) -> None:
     for name in ("scores.json", "analogies.json", "statistics.json", "validation.json"):
         if (io.inputs["evaluate"] / name).exists():
             (folder / name).write_bytes((io.inputs["evaluate"] / name).read_bytes())
+    if "contamination" in io.inputs:
+        for name in (CONTAMINATION_NAME, ROWS_NAME):
+            (folder / name).write_bytes((io.inputs["contamination"] / name).read_bytes())
     (folder / "contract").mkdir()
     (folder / "contract" / "report.json").write_bytes((io.inputs["contract"] / "report.json").read_bytes())
     loss = record.curves.get("train/loss", [])
@@ -153,6 +160,12 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
         return leaves
     text = without_password(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return {prefix: text if len(text) <= _PARAM_VALUE_CHARS else text[: _PARAM_VALUE_CHARS - 1] + "…"}
+
+
+def _contamination(io: StageIO) -> str | None:
+    if "contamination" not in io.inputs:
+        return None
+    return said(json.loads((io.inputs["contamination"] / CONTAMINATION_NAME).read_text(encoding="utf-8")))
 
 
 def _metrics(lineage: Mapping[str, Mapping[str, Any]], scores: list[dict[str, Any]]) -> dict[str, float]:

@@ -28,7 +28,7 @@ from vecmill.registry.config import (
     sqlite_path,
     without_password,
 )
-from vecmill.registry.gate import RECIPE_TAG, SIZE_TAG, Challenger, check_policy, recipe_digest
+from vecmill.registry.gate import CONTAMINATION_TAG, RECIPE_TAG, SIZE_TAG, Challenger, check_policy, recipe_digest
 from vecmill.registry.guards import folder_bytes
 from vecmill.registry.model_report import store_report
 from vecmill.registry.promotion import (
@@ -55,9 +55,10 @@ _MODEL_LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow")
 def register_model(config: RegistryConfig, io: StageIO) -> StageReport:
     """Log the run, store the model, register it, and settle who is champion.
 
-    Reads ``train`` (vectors and losses), ``evaluate`` (scores, items and neighbours), ``contract`` (report) and the
-    manifests in ``io.lineage``. Writes ``registration.json``: where the model is, under which version, and the verdict;
-    and ``report.html``, all that is known of it on one page.
+    Reads ``train`` (vectors and losses), ``evaluate`` (scores, items and neighbours), ``contract`` (report),
+    ``contamination`` (what it found, where the pipeline has that stage) and the manifests in ``io.lineage``. Writes
+    ``registration.json``: where the model is, under which version, and the verdict; and ``report.html``, all that is
+    known of it on one page.
 
     Raises
     ------
@@ -82,6 +83,7 @@ def register_model(config: RegistryConfig, io: StageIO) -> StageReport:
             io.inputs["train"] / "vectors",
             recipe_digest(io.lineage),
             record.space_id,
+            record.contamination,
         )
         settled = settle(client, config, version, new, uri)
         registration = _registration(config, record, version, settled, score, uri)
@@ -192,6 +194,7 @@ def _new_version(
                 **_technical_tags(record),
                 RECIPE_TAG: recipe_digest(io.lineage),
                 SIZE_TAG: str(folder_bytes(io.inputs["train"] / "vectors")),
+                **({CONTAMINATION_TAG: record.contamination} if record.contamination else {}),
             }
             number = _create_version(client, config.model_name, run_id, model_id, tags)
     except BaseException:
