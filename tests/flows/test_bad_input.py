@@ -130,7 +130,15 @@ def test_the_registry_does_not_answer(
     message = message_of(done, 1)
     assert "127.0.0.1" in message
     assert "hunter2" not in done.stderr
-    assert finished(small_config) == ["contamination", "contract", "encode", "evaluate", "ingest", "train", "vocabulary"]
+    assert finished(small_config) == [
+        "contamination",
+        "contract",
+        "encode",
+        "evaluate",
+        "ingest",
+        "train",
+        "vocabulary",
+    ]
     small_config["registry"]["tracking_uri"] = f"sqlite:///{tmp_path / 'mlflow.db'}"
     again = vecmill_run(tmp_path, small_config, prefect_server)
     assert again.returncode == 0, again.stderr
