@@ -134,6 +134,18 @@ def test_figures_equal_scikit_learn_s(
     assert score.accuracy == pytest.approx(np.mean(predicted == labels))
 
 
+def test_counts_tell_pairs_apart_unless_sampled_ones_are_as_common() -> None:
+    words = [f"w{n}" for n in range(300)]
+    chances = 1 / np.arange(1, 301)
+    drawn = np.random.default_rng(2).choice(words, size=(500, 20), p=chances / chances.sum())
+    texts = pa.array([" ".join(row) for row in drawn.tolist()])
+    pairs = draw_context_pairs([texts], words, RULES, window=3, n_pairs=10_000, seed=0)
+    vectors = WordVectors(words, np.random.default_rng(1).normal(size=(300, 5)).astype(np.float32))
+    flatter = validate_pairs(vectors, pairs, CONFIG).auc_by_frequency
+    assert flatter > 0.55
+    assert abs(validate_pairs(vectors, pairs, replace_config(negative_exponent=1.0)).auc_by_frequency - 0.5) < 0.03
+
+
 def test_the_threshold_is_judged_on_other_sentences(topics: tuple[WordVectors, ContextPairs]) -> None:
     """With vectors that know nothing, a threshold fitted to the scored pairs would get more than half of them right."""
     vectors, pairs = topics

@@ -102,6 +102,9 @@ def validate(
     window: Annotated[int, typer.Option(help="Words to each side that are true neighbours.")] = 5,
     pairs: Annotated[int, typer.Option(help="True pairs to draw, and as many sampled ones.")] = 200_000,
     score: Annotated[str, typer.Option(help="cosine, or dot with the model's context vectors.")] = "cosine",
+    exponent: Annotated[
+        float, typer.Option(help="Sampled neighbours are drawn by count ** this; with 1, counts alone tell nothing.")
+    ] = 0.75,
     text_format: Annotated[
         str, typer.Option("--format", help="Format of the text, such as txt or jsonl. Default: by the ending.")
     ] = "auto",
@@ -128,7 +131,7 @@ def validate(
         model,
         data,
         corpus={"format": text_format, "text_column": text_column, "txt_unit": txt_unit},
-        settings={"window": window, "n_pairs": pairs, "score": score},
+        settings={"window": window, "n_pairs": pairs, "score": score, "negative_exponent": exponent},
         rules=token_rules(tokens, lowercase),
         read_as=read_as,
         registry=(pipeline, file, set_),
