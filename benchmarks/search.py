@@ -12,9 +12,9 @@ and, beside it, in seconds: those of the sweep are the mean of the pilots that w
 Then the search is repeated with wider bounds and more trials, which has to train the new ones alone.
 
 Prints a table and, as its last line, RESULT and one JSON object: `search_vs_default` (difference of the mean Spearman
-over all pairs and benchmarks, best candidate less default), its interval, p and verdict, `cost_frac` (of the sweep, in passes), `cost_seconds_frac`,
-`trials_cached_frac` (of the widened search). With ``--keep`` store and trials stay in a folder, and a benchmark that
-was stopped goes on there.
+over all pairs and benchmarks, best candidate less default), its interval, p and verdict, `cost_frac` (of the sweep, in
+passes), `cost_seconds_frac`, `trials_cached_frac` (of the widened search). With
+``--keep`` store and trials stay in a folder, and a benchmark that was stopped goes on there.
 """
 
 from __future__ import annotations
