@@ -25,7 +25,7 @@ FLOORS: list[list[str]] = [
     ["corpus"],
     ["vocabulary"],
     ["words"],
-    ["evaluation"],
+    ["evaluation", "diff"],
     ["report"],
     ["registry"],
     ["tuning"],

@@ -194,6 +194,42 @@ def report(
 
 
 @app.command()
+def diff(
+    old: Annotated[
+        str, typer.Argument(metavar="A", help="File of vectors, or a version of the registry or its alias.")
+    ],
+    new: Annotated[str, typer.Argument(metavar="B", help="The newer one, likewise.")],
+    replica: Annotated[
+        list[str],
+        typer.Option(
+            "--replica",
+            metavar="PATH",
+            help="Another training of A's or B's recipe, which shows the noise; repeatable. Default: those that the "
+            "registry has, else the bulk of the words shows it.",
+        ),
+    ] = [],  # noqa: B006
+    registry_replicas: Annotated[
+        bool, typer.Option(help="Look for further trainings of the recipes in the registry.")
+    ] = True,
+    rate: Annotated[
+        float, typer.Option(help="False discovery rate: share of the words listed that may be noise.")
+    ] = 0.05,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many nearest words are compared.")] = 10,
+    top: Annotated[int, typer.Option(min=1, help="How many moved words to show.")] = 25,
+    pipeline: Annotated[str, typer.Option("--pipeline", help="Deployment whose registry is meant.")] = "words",
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What changed between two models: words gained, lost, and those that moved more than training again moves them."""
+    from vecmill.cli.diff import Options, diff_vectors
+
+    options = Options(replica, registry_replicas, rate, number, top, pipeline, file, set_)
+    diff_vectors(old, new, options, as_json=json)
+
+
+@app.command()
 def gc(
     name: Name = "words",
     file: File = Path(PIPELINES_FILE),

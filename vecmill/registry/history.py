@@ -26,6 +26,7 @@ from vecmill.registry.ledger import (
 )
 
 CHAMPION = WATCHED[0]
+_RECIPE_TAG, _SPACE_TAG = "vecmill.recipe", "vecmill.space_id"
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,26 @@ def find_version(client: Any, model_name: str, wanted: str) -> Version:
         expected=f"a number ({numbers or 'there are none yet'})" + (f" or an alias ({aliases})" if aliases else ""),
         todo="`vecmill registry list` shows all versions",
     )
+
+
+def same_recipe(versions: Sequence[Version], numbers: Sequence[str]) -> list[str]:
+    """Numbers of further trainings of the recipes of some versions, newest first; copies of vectors count once.
+
+    Parameters
+    ----------
+    versions : as :func:`all_versions` gives them
+    numbers : the versions whose recipes are meant; they themselves are left out
+    """
+    meant = [each for each in versions if each.number in numbers]
+    recipes = {each.tags[_RECIPE_TAG] for each in meant if _RECIPE_TAG in each.tags}
+    seen = {each.tags.get(_SPACE_TAG) for each in meant}
+    found = []
+    for each in versions:
+        space = each.tags.get(_SPACE_TAG)
+        if each.tags.get(_RECIPE_TAG) in recipes and space is not None and space not in seen:
+            found.append(each.number)
+            seen.add(space)
+    return found
 
 
 def registered_model(client: Any, model_name: str) -> Any:

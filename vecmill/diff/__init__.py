@@ -1,0 +1,1 @@
+"""What changed between two sets of word vectors, beyond what training again changes."""
