@@ -230,6 +230,27 @@ def diff(
 
 
 @app.command()
+def replay(
+    version: Annotated[str, typer.Argument(help="A registered version's number, or an alias such as champion.")],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Replay although code, libraries or sources changed since.")
+    ] = False,
+    scratch: Annotated[
+        Path | None, typer.Option(help="Folder for the rebuilt artifacts, removed afterwards. Default: the system's.")
+    ] = None,
+    pipeline: Annotated[str, typer.Option("--pipeline", help="Deployment whose registry is meant.")] = "words",
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Rebuild a version from its manifests and compare: exit code 0 same, 1 differs, 2 cannot be replayed."""
+    from vecmill.cli.replay import replay_version
+
+    replay_version(version, pipeline, file, set_, scratch=scratch, anyway=anyway, as_json=json)
+
+
+@app.command()
 def gc(
     name: Name = "words",
     file: File = Path(PIPELINES_FILE),
