@@ -16,7 +16,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from vecmill.cli.common import stderr_console, stdout_console
 from vecmill.errors import ConfigError
@@ -164,31 +163,16 @@ def _show(found: Any, a: _Side, b: _Side, n_shown: int, console: Console) -> Non
     )
     if not found.moved:
         return
-    table = Table()
-    for column, justify in (
-        ("word", "left"),
-        ("count", "right"),
-        ("distance", "right"),
-        ("noise", "right"),
-        ("q", "right"),
-        ("stayed", "right"),
-        ("before", "left"),
-        ("after", "left"),
-    ):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    width = max(len(each.word) for each in found.moved[:n_shown])
     for each in found.moved[:n_shown]:
         counts = " → ".join("?" if count is None else f"{count:,}" for count in (each.old_count, each.new_count))
-        table.add_row(
-            escape(each.word),
-            counts,
-            f"{each.distance:.3f}",
-            f"{each.expected:.3f}",
-            f"{each.q:.2g}",
-            f"{100 * each.overlap:.0f} %",
-            escape(", ".join(each.before)),
-            escape(", ".join(each.after)),
+        console.print(
+            f"[bold]{escape(each.word):<{width}}[/]  distance {each.distance:.3f} (noise {each.expected:.3f}), "
+            f"q {each.q:.2g}, {100 * each.overlap:.0f} % of neighbours stayed, count {counts}",
+            soft_wrap=True,
         )
-    console.print(table)
+        for when, words in (("before", each.before), ("after", each.after)):
+            console.print(f"    {when + ':':<7} {', '.join(words)}", soft_wrap=True, markup=False, style="dim")
     if len(found.moved) > n_shown:
         console.print(f"and {len(found.moved) - n_shown:,} more: --top, or all of them with --json")
     console.print(

@@ -112,9 +112,7 @@ def show_release(model_name: str, number: str, facts: Mapping[str, Any], console
     recall, fit = facts.get("recall"), facts.get("map")
     if not recall or not fit:
         return
-    table = _table(
-        f"recall@{recall['n']} of the answers of new vectors among new ones", "", "with the map>", "without>"
-    )
+    table = _table(f"recall@{recall['n']} against an index built anew", "", "with the map>", "without>")
     rows = {"old_index": "old index, new queries", "old_queries": "new index, old queries"}
     for name, what in rows.items():
         table.add_row(what, f"{recall[name]:.3f}", f"{recall[f'{name}_unmapped']:.3f}")
