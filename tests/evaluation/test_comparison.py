@@ -199,3 +199,27 @@ def test_a_small_alpha_is_harder() -> None:
 def test_configuration_has_bounds(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ComparisonConfig.model_validate(wrong)
+
+
+# --- three scores -----------------------------------------------------------------------------------------------------
+
+
+def test_covered_all_and_common_pairs_by_hand() -> None:
+    """Losing the pairs that it is bad at raises the covered score, and the score that decides falls."""
+    rng = np.random.default_rng(3)
+    ratings = rng.normal(size=200)
+    good = ratings + 0.3 * rng.normal(size=200)
+    good[100:] = rng.normal(size=100)
+    words = tuple(f"a{at}" for at in range(200)), tuple(f"b{at}" for at in range(200))
+    champion = {"m": BenchmarkItems("m", "M", "0", *words, ratings, good)}
+    lost = np.where(np.arange(200) < 100, good, np.nan)
+    challenger = {"m": replace(champion["m"], cosines=lost)}
+    (each,) = compare([champion], [challenger], CONFIG).separations
+    assert each.champion_covered == pytest.approx(stats.spearmanr(ratings, good)[0])
+    assert each.challenger_covered == pytest.approx(stats.spearmanr(ratings[:100], good[:100])[0])
+    assert each.champion_common == each.challenger_common == each.challenger_covered
+    assert (each.n_champion_covered, each.n_challenger_covered, each.n_common, each.n_items) == (200, 100, 100, 200)
+    assert each.challenger_covered > each.champion_covered
+    strangers = {"m": replace(champion["m"], cosines=np.where(np.arange(200) < 100, np.nan, good))}
+    (apart,) = compare([strangers], [challenger], CONFIG).separations
+    assert (apart.champion_common, apart.challenger_common, apart.n_common) == (None, None, 0)

@@ -86,6 +86,11 @@ def test_the_verdict_stands_wherever_somebody_looks(
     assert version.tags["gate.difference"].startswith(f"{test['difference']:+.4f} (")
     assert version.tags["gate.p"] == f"{test['p_holm']:.2g}"
     assert version.description.startswith(said["verdict"]) and "| Wordsim353 | 0." in version.description
+    assert (test["n_champion_covered"], test["n_challenger_covered"], test["n_common"]) == (300, 300, 300)
+    three_ways = f"| Wordsim353 | {test['champion']:.4f} → {test['challenger']:.4f} | 300 → 300 of 300 | "
+    assert three_ways in version.description
+    card = Path(client.download_artifacts(said["run_id"], "card.md", str(tmp_path))).read_text(encoding="utf-8")
+    assert three_ways in card
     stored = Path(client.download_artifacts(said["run_id"], "gate.json", str(tmp_path)))
     assert json.loads(stored.read_text(encoding="utf-8")) == said["gate"]
     assert said["verdict"] in client.get_run(said["run_id"]).data.tags["mlflow.note.content"]

@@ -20,7 +20,7 @@ benchmarks, and their mean, are corrected together after Holm 1979.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,9 +28,9 @@ import numpy.typing as npt
 
 from vecmill.errors import FormatError
 from vecmill.evaluation.comparison_config import ComparisonConfig
-from vecmill.evaluation.items import BenchmarkItems, ModelItems, all_pairs_score, filled_cosines
+from vecmill.evaluation.items import MIN_PAIRS, BenchmarkItems, ModelItems, all_pairs_score, filled_cosines
 from vecmill.evaluation.resampling import paired_resamples
-from vecmill.evaluation.statistics import Floats
+from vecmill.evaluation.statistics import Floats, spearman
 
 MEAN = "mean"
 # Strata of fewer items than this would be repeated nearly as they are in every resample.
@@ -53,6 +53,11 @@ class Separation:
     power : probability of finding ``relevant_gain``, at the strictest level of the correction
     detectable : the smallest difference that is found with probability ``wanted_power``, likewise
     n_items, n_common : pairs of two different words, and those that both sides cover
+    champion_covered, challenger_covered : Spearman's coefficient on the pairs that each side covers itself, mean over
+        its replicas; of the mean, over the benchmarks that have one; None where there is none. For people: losing hard
+        words raises it, so it decides nothing
+    champion_common, challenger_common : the same on the pairs that all replicas of both sides cover
+    n_champion_covered, n_challenger_covered : pairs that the sides cover
     """
 
     name: str
@@ -74,6 +79,21 @@ class Separation:
     detectable: float
     n_items: int
     n_common: int
+    champion_covered: float | None
+    challenger_covered: float | None
+    champion_common: float | None
+    challenger_common: float | None
+    n_champion_covered: int
+    n_challenger_covered: int
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Of both sides, champion's first: scores on covered and on common pairs, and how many pairs each covers."""
+
+    covered: tuple[float | None, float | None]
+    common: tuple[float | None, float | None]
+    n_covered: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -117,6 +137,7 @@ class _Scored:
     resamples: Floats
     n_items: int
     n_common: int
+    shown: _Shown
 
 
 @dataclass(frozen=True)
@@ -228,7 +249,31 @@ def _score(columns: Sequence[BenchmarkItems], n_champion: int, config: Compariso
         ),
         n_items=int(different.sum()),
         n_common=int((covered[0] & covered[1]).sum()),
+        shown=_shown(columns, n_champion),
     )
+
+
+def _shown(columns: Sequence[BenchmarkItems], n_champion: int) -> _Shown:
+    different = columns[0].different
+    common = different & np.all([each.covered for each in columns], axis=0)
+    sides = columns[:n_champion], columns[n_champion:]
+
+    def scores(pairs: Callable[[BenchmarkItems], npt.NDArray[np.bool_]]) -> tuple[float | None, float | None]:
+        one, other = (_mean([_spearman_on(pairs(each), each) for each in side]) for side in sides)
+        return one, other
+
+    covered = [int((different & side[0].covered).sum()) for side in sides]
+    return _Shown(scores(lambda each: different & each.covered), scores(lambda _: common), (covered[0], covered[1]))
+
+
+def _spearman_on(pairs: npt.NDArray[np.bool_], items: BenchmarkItems) -> float | None:
+    # As in the similarity score: two pairs correlate by definition.
+    return spearman(items.cosines[pairs], items.ratings[pairs]) if pairs.sum() >= MIN_PAIRS else None
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [each for each in values if each is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _strata(champion: npt.NDArray[np.bool_], challenger: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
@@ -247,6 +292,11 @@ def _mean_of(scored: Sequence[_Scored]) -> _Scored:
         resamples=np.mean([each.resamples for each in scored], axis=0),  # benchmarks are resampled independently
         n_items=sum(each.n_items for each in scored),
         n_common=sum(each.n_common for each in scored),
+        shown=_Shown(
+            (_mean(each.shown.covered[0] for each in scored), _mean(each.shown.covered[1] for each in scored)),
+            (_mean(each.shown.common[0] for each in scored), _mean(each.shown.common[1] for each in scored)),
+            (sum(each.shown.n_covered[0] for each in scored), sum(each.shown.n_covered[1] for each in scored)),
+        ),
     )
 
 
@@ -282,6 +332,12 @@ def _separate(scored: _Scored, n_champion: int, n_tests: int, config: Comparison
         detectable=(strictest + float(stdtrit(dof, config.wanted_power))) * error,
         n_items=scored.n_items,
         n_common=scored.n_common,
+        champion_covered=scored.shown.covered[0],
+        challenger_covered=scored.shown.covered[1],
+        champion_common=scored.shown.common[0],
+        challenger_common=scored.shown.common[1],
+        n_champion_covered=scored.shown.n_covered[0],
+        n_challenger_covered=scored.shown.n_covered[1],
     )
 
 

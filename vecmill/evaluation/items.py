@@ -27,7 +27,7 @@ ITEMS_NAME = "items.parquet"
 _META = b"vecmill.items"
 _VERSION = 1
 # As in the similarity score: fewer covered pairs than this have no correlation.
-_MIN_PAIRS = 3
+MIN_PAIRS = 3
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def filled_cosines(items: BenchmarkItems) -> Floats:
     """
     cosines = items.cosines[items.different]
     known = cosines[~np.isnan(cosines)]
-    if len(known) < _MIN_PAIRS:
+    if len(known) < MIN_PAIRS:
         return np.zeros(len(cosines))
     filled: Floats = np.where(np.isnan(cosines), np.median(known), cosines)
     return filled

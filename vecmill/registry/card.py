@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vecmill.registry.gate import coverage_lines
 from vecmill.registry.history import Version, find_version
 
 CARD_NAME = "card.md"
@@ -279,6 +280,7 @@ def _gate(gate: Mapping[str, Any]) -> str:
     if tests:
         rows = [[_cell(each.get(name)) for name in _TEST_COLUMNS] for each in tests]
         parts.append(_table(list(_TEST_COLUMNS.values()), rows))
+        parts += ["\n".join(coverage_lines(tests))] if "n_champion_covered" in tests[0] else []
     parts += [
         f"- guard {_text(each.get('name'))}: {'held' if each.get('passed') else _text(each.get('text'))}"
         for each in gate.get("guards", [])

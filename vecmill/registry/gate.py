@@ -191,9 +191,29 @@ def gate_markdown(verdict: Verdict) -> str:
                 for each in tests
             ),
         ]
+        lines += ["", *coverage_lines(tests)]
     if guards:
         lines += ["", *(f"- guard {each['name']}: {'held' if each['passed'] else each['text']}" for each in guards)]
     return "\n".join(lines)
+
+
+def coverage_lines(tests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table of gate.json's tests: scores on the pairs that each side knows, on all, and on those that both know."""
+
+    def both(each: Mapping[str, Any], figure: str) -> str:
+        values = each[f"champion{figure}"], each[f"challenger{figure}"]
+        return " → ".join("–" if value is None else f"{value:.4f}" for value in values)
+
+    return [
+        "| champion → challenger | covered pairs | covered | all pairs (decides) | common pairs | common |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        *(
+            f"| {each['title']} | {both(each, '_covered')} | {each['n_champion_covered']:,} → "
+            f"{each['n_challenger_covered']:,} of {each['n_items']:,} | {both(each, '')} | {both(each, '_common')} "
+            f"| {each['n_common']:,} |"
+            for each in tests
+        ),
+    ]
 
 
 class _Sides:
