@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,19 @@ from vecmill.store.stage import StageIO
 pytestmark = pytest.mark.server
 
 
+def opened(browser: str, address: str, folder: Path, awaited: str) -> str:
+    """What a page shows, as HTML after its scripts have run; again until ``awaited`` stands there."""
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'browser'}"]
+    command += ["--virtual-time-budget=20000", "--dump-dom", address]
+    until = time.monotonic() + 120
+    while True:
+        page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+        if awaited in page or time.monotonic() > until:
+            return page
+
+
 def test_life_of_a_model(
-    address: str, finished: Callable[..., StageIO], workplace: Path, monkeypatch: pytest.MonkeyPatch
+    address: str, finished: Callable[..., StageIO], workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     runner = CliRunner()
@@ -97,6 +111,14 @@ def test_life_of_a_model(
     card = ask("card", "3")
     assert card.startswith("# life, version 3\n") and "## Verdict\n\n**promote** against version 1" in card
     assert card == ask("card", "3", "--json")["card"]
+
+    # --- the page that people look at
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is not None:  # all else has been asked; no browser is no failure of ours
+        page = opened(browser, f"{address}/#/models/life", tmp_path, "Version 4")
+        for number in "1234":
+            assert f"Version {number}" in page
+        assert "champion" in page and "challenger" in page and "not separable" in page
 
     # --- moved past vecmill
     with registry_session(address) as client:
