@@ -1,186 +1,158 @@
 """How fast word vectors are trained, ours and gensim's side by side.
 
-    python benchmarks/words.py [--quick | --full] [--write]
+    python benchmarks/words.py [--quick | --full] [--rounds N] [--races NAME ...] [--write] [--again]
 
 Both sides train on the same reviews (``benchmarks/reviews.py``) in the same run, taking turns; figures are medians.
-Counted are raw words of the corpus per second of the training phase, without reading, counting words or compiling.
-gensim reads its fastest way, `corpus_file`, with one worker, and equal settings: window 5, 5 negatives drawn by count
-to the 0.75, sample 1e-3, one epoch. The last line is RESULT and one JSON object, ratios being ours over gensim's:
+Counted are raw words of the corpus per second of the training phase, without reading, counting words or compiling;
+the row from text to vectors counts all of it (ours reads documents, splits and lower-cases them; gensim's file is split
+already). gensim reads its fastest way, `corpus_file`, with one worker, and equal settings: window 5, 5 negatives drawn
+by count to the 0.75, sample 1e-3, one epoch. The last line is RESULT and one JSON object, ratios being ours over
+gensim's:
 
-    skipgram_100_vs_gensim, skipgram_300_vs_gensim, cbow_100_vs_gensim
+    skipgram_100_vs_gensim, skipgram_300_vs_gensim, cbow_100_vs_gensim, subword_100_vs_gensim,
+    subword_cbow_100_vs_gensim
     scaling_2, gensim_scaling_2    two threads over one, skip-gram 100
-    rss_over_model_bytes           peak memory of a process that trains skip-gram 100, over its two matrices
-    first_kernel_seconds           compilation of a skip-gram kernel in a fresh process
+    end_to_end_vs_gensim           from text to vectors, one thread
+    skipgram_1m_300_vs_gensim      a generated vocabulary of a million words (--full)
+    glove_updates_per_second       as benchmarks/glove.py --write last measured it
+    rss_over_model_bytes, rss_over_model_1m_bytes    peak memory of a process that trains skip-gram, over its matrices
+    first_kernel_seconds, first_kernel_warm_seconds  compilation of a skip-gram kernel in a fresh process, and again
+
+With ``--write`` each round is kept at once in results/words.json, and rounds that stand there for the same code,
+versions and size are not repeated, so a run that was stopped goes on; ``--again`` measures all anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from reviews import Corpus, read_corpus
+from word_races import BIG_DIM, Race, big_corpus, memory_of, races, warm_kernel_seconds
 
 RESULTS = Path(__file__).resolve().parent / "results/words.json"
+GLOVE_RESULTS = RESULTS.with_name("glove.json")
 QUICK_PART = 0.05
-
-# What a fresh process runs: mapped tokens, one epoch, and the peak of its memory.
-MEMORY_PROGRAM = """
-import sys
-import numpy as np
-from vecmill.words.config import SkipgramConfig
-from vecmill.words.trainer import train_vectors
-folder = sys.argv[1]
-token_ids = np.load(folder + "/token_ids.npy", mmap_mode="r")
-done = train_vectors(
-    token_ids, np.load(folder + "/sentence_offsets.npy"), np.load(folder + "/counts.npy"),
-    SkipgramConfig(epochs=1, threads=1), seed=1,
-)
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(int(status["VmHWM"].split()[0]) * 1024, done.compile_seconds)
-"""
-
-
-@dataclass(frozen=True)
-class Race:
-    """One row of the table.
-
-    Attributes
-    ----------
-    name : start of the row's names in RESULT
-    aim : least ratio wanted, None where there is none
-    ours, peer : train once with so many threads; return seconds of the training phase
-    """
-
-    name: str
-    aim: float | None
-    ours: Callable[[Corpus, int], float]
-    peer: Callable[[Corpus, int], float]
-    threads: int = 1
-
-
-def our_seconds(kind: str, dim: int) -> Callable[[Corpus, int], float]:
-    def run(corpus: Corpus, threads: int) -> float:
-        from vecmill.words.config import CbowConfig, SkipgramConfig
-        from vecmill.words.trainer import train_vectors
-
-        options: dict[str, Any] = {"dim": dim, "epochs": 1, "threads": threads}
-        config = SkipgramConfig(**options) if kind == "skipgram" else CbowConfig(kind="cbow", **options)
-        done = train_vectors(corpus.token_ids, corpus.sentence_offsets, corpus.counts, config, seed=1)
-        return done.train_seconds
-
-    return run
-
-
-def gensim_seconds(kind: str, dim: int) -> Callable[[Corpus, int], float]:
-    def run(corpus: Corpus, threads: int) -> float:
-        from gensim.models import Word2Vec
-
-        model = Word2Vec(
-            vector_size=dim,
-            window=5,
-            negative=5,
-            sample=1e-3,
-            ns_exponent=0.75,
-            min_count=5,
-            sg=int(kind == "skipgram"),
-            workers=threads,
-            epochs=1,
-            seed=1,
-        )
-        model.build_vocab(corpus_file=str(corpus.text))
-        started = time.perf_counter()
-        model.train(
-            corpus_file=str(corpus.text),
-            total_words=model.corpus_total_words,
-            total_examples=model.corpus_count,
-            epochs=1,
-        )
-        return time.perf_counter() - started
-
-    return run
-
-
-def race(name: str, kind: str, dim: int, aim: float | None, threads: int = 1) -> Race:
-    return Race(name, aim, our_seconds(kind, dim), gensim_seconds(kind, dim), threads)
-
-
-RACES = (
-    race("skipgram_100", "skipgram", 100, 10.0),
-    race("skipgram_300", "skipgram", 300, 5.0),
-    race("cbow_100", "cbow", 100, 4.0),
-    race("skipgram_100_threads_2", "skipgram", 100, None, threads=2),
+_OURS = (
+    "vecmill.words.trainer:train_vectors",
+    "vecmill.words.subword_trainer:train_subword_vectors",
+    "vecmill.words.train:train_words",
+    "vecmill.vocabulary.build:build_vocabulary",
+    "vecmill.vocabulary.encode:encode_corpus",
 )
 
 
-def measure(corpus: Corpus, rounds: int) -> dict[str, dict[str, float]]:
-    """Words per second of each race, medians of rounds in which all sides take turns."""
-    speeds: dict[str, dict[str, list[float]]] = {each.name: {"ours": [], "gensim": []} for each in RACES}
-    for _ in range(rounds):
-        for each in RACES:
-            for side, run in (("ours", each.ours), ("gensim", each.peer)):
-                speeds[each.name][side].append(corpus.n_raw_words / run(corpus, each.threads))
-    return {
-        name: {
-            **{side: statistics.median(values) for side, values in sides.items()},
-            "ratio": statistics.median(sides["ours"]) / statistics.median(sides["gensim"]),
-            "ours_least": min(sides["ours"]),
-            "ours_most": max(sides["ours"]),
-        }
-        for name, sides in speeds.items()
+@functools.cache
+def _version(side: str) -> str:
+    if side == "gensim":
+        return f"gensim {metadata.version('gensim')}"
+    from vecmill.store.closure import code_digest
+
+    return f"vecmill {code_digest(_OURS).digest}"
+
+
+class Rounds:
+    """Words per second of each race, side and round, kept in a file where asked to."""
+
+    def __init__(self, size: str, *, write: bool, again: bool) -> None:
+        self._size, self._write = size, write
+        self.document: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if write and RESULTS.exists() else {}
+        rows = self.document.get("rounds", [])
+        self._rows = [row for row in rows if row["size"] != size or (not again and row["version"] == self._of(row))]
+
+    def take(self, race: Race, corpus: Corpus, number: int) -> None:
+        """Time both sides of a round, one after the other, unless it stands already."""
+        kept = [row["side"] for row in self._rows_of(race) if row["round"] == number]
+        if set(kept) == set(race.sides):
+            return
+        self._rows = [row for row in self._rows if row not in self._rows_of(race) or row["round"] != number]
+        for side, run in race.sides.items():
+            load = os.getloadavg()[0]
+            speed = corpus.n_raw_words / run(corpus)
+            print(f"round {number}, {race.name}, {side}: {speed / 1e6:.3f} M words/s, load {load:.1f}", flush=True)
+            row = {"size": self._size, "race": race.name, "side": side, "round": number, "version": _version(side)}
+            self._rows.append({**row, "processor": processor(), "load": round(load, 2), "words_per_second": speed})
+        self.keep({})
+
+    def speeds(self, race: Race, side: str) -> list[float]:
+        return [row["words_per_second"] for row in self._rows_of(race) if row["side"] == side]
+
+    def most_load(self) -> float:
+        return max(row["load"] for row in self._rows if row["size"] == self._size)
+
+    def keep(self, more: dict[str, Any]) -> None:
+        if not self._write:
+            return
+        self.document |= {**more, "rounds": self._rows}
+        partial = RESULTS.with_suffix(".partial")
+        partial.write_text(json.dumps(self.document, indent=1) + "\n", encoding="utf-8")
+        partial.replace(RESULTS)
+
+    def _rows_of(self, race: Race) -> list[dict[str, Any]]:
+        return [row for row in self._rows if (row["size"], row["race"]) == (self._size, race.name)]
+
+    @staticmethod
+    def _of(row: dict[str, Any]) -> str:
+        return _version(row["side"]) if row["processor"] == processor() else "another machine"
+
+
+def summary(rounds: Rounds, entered: list[Race]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    middle = {
+        (race.name, side): statistics.median(rounds.speeds(race, side)) for race in entered for side in race.sides
     }
+    for race in entered:
+        ours, theirs = middle[race.name, "ours"], middle[race.name, "gensim"]
+        result[f"{race.name}_vs_gensim"] = round(ours / theirs, 2)
+        result[f"{race.name}_words_per_second"] = round(ours)
+        result[f"gensim_{race.name}_words_per_second"] = round(theirs)
+    one, two = "skipgram_100", "skipgram_100_threads_2"
+    for side, name in (("ours", "scaling_2"), ("gensim", "gensim_scaling_2")):
+        if (one, side) in middle and (two, side) in middle:
+            result[name] = round(middle[two, side] / middle[one, side], 3)
+    result.pop(f"{two}_vs_gensim", None)
+    if GLOVE_RESULTS.exists():
+        glove = json.loads(GLOVE_RESULTS.read_text("utf-8"))["result"]
+        result["glove_updates_per_second"] = glove["glove_updates_per_second"]
+    return result
 
 
-def memory(corpus: Corpus, folder: Path) -> dict[str, float]:
-    np.save(folder / "sentence_offsets.npy", corpus.sentence_offsets)
-    np.save(folder / "counts.npy", corpus.counts)
-    command = [sys.executable, "-c", MEMORY_PROGRAM, str(folder)]
-    peak, seconds = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    model_bytes = 2 * len(corpus.words) * 112 * 4  # rows of 100 are padded to 112
-    return {"rss_over_model_bytes": int(peak) - model_bytes, "first_kernel_seconds": float(seconds)}
-
-
-def render(speeds: dict[str, dict[str, float]], result: dict[str, float], corpus: Corpus, rounds: int) -> str:
+def render(rounds: Rounds, entered: list[Race], result: dict[str, Any], corpus: Corpus, n_rounds: int) -> str:
     """The figures as Markdown."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numba", "numpy", "gensim"))
-    load = " ".join(f"{load:.1f}" for load in os.getloadavg())
     lines = [
-        f"{processor()}, {os.cpu_count()} cores (load {load}), Python {platform.python_version()}, {versions}",
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}; the machine's load "
+        f"before a training was at most {rounds.most_load():.1f}, our own included.",
         "",
         f"Reviews: {corpus.n_raw_words:,} words, {len(corpus.words):,} different with a count of 5 or more; "
-        f"medians of {rounds} rounds, both sides taking turns.",
+        f"medians of {n_rounds} rounds, both sides taking turns.",
         "",
-        "| trainer, dimensions | million words/s | least – most | gensim | ratio | aim |",
+        "| one epoch, one thread | million words/s | least – most | gensim | ratio | aim |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for each in RACES:
-        found = speeds[each.name]
-        millions = {name: value / 1e6 for name, value in found.items()}
-        aim = f"≥ {each.aim:g}" if each.aim else ""
-        lines.append(
-            f"| {each.name.replace('_', ' ')} | {millions['ours']:.2f} | {millions['ours_least']:.2f} – "
-            f"{millions['ours_most']:.2f} | {millions['gensim']:.3f} | {found['ratio']:.1f} | {aim} |"
-        )
-    lines += [
-        "",
-        "| figure | measured | aim |",
-        "| --- | ---: | ---: |",
-        f"| two threads over one | {result['scaling_2']:.2f} (gensim {result['gensim_scaling_2']:.2f}) | ≥ 1.85 |",
-        f"| peak memory over the model | {result['rss_over_model_bytes'] / 1e6:.0f} MB | ≤ 300 MB |",
-        f"| first kernel ready | {result['first_kernel_seconds']:.1f} s | ≤ 5 s |",
-    ]
+    for race in entered:
+        ours, theirs = ([speed / 1e6 for speed in rounds.speeds(race, side)] for side in ("ours", "gensim"))
+        middle, peer = statistics.median(ours), statistics.median(theirs)
+        aim = f"≥ {race.aim:g}" if race.aim else ""
+        spread = f"{min(ours):.2f} – {max(ours):.2f}"
+        lines.append(f"| {race.title} | {middle:.2f} | {spread} | {peer:.3f} | {middle / peer:.1f} | {aim} |")
+    lines += ["", "| figure | measured | aim |", "| --- | ---: | ---: |"]
+    if "scaling_2" in result:
+        theirs_2 = result["gensim_scaling_2"]
+        lines.append(f"| two threads over one | {result['scaling_2']:.2f} (gensim {theirs_2:.2f}) | ≥ 1.85 |")
+    for name, title in (("rss_over_model_bytes", ""), ("rss_over_model_1m_bytes", ", a million words of 300")):
+        if name in result:
+            lines.append(f"| peak memory over the model{title} | {result[name] / 1e6:.0f} MB | ≤ 300 MB |")
+    lines.append(f"| first kernel ready, cold | {result['first_kernel_seconds']:.1f} s | ≤ 5 s |")
+    lines.append(f"| the same kernel again | {result['first_kernel_warm_seconds']:.3f} s | at once |")
     return "\n".join(lines)
 
 
@@ -193,29 +165,38 @@ def processor() -> str:
 
 
 def main() -> None:
+    names = [race.name for race in races()]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help=f"{QUICK_PART:g} of the corpus, 3 rounds (the default)")
     size.add_argument("--full", action="store_true", help="the whole corpus, 5 rounds")
+    parser.add_argument("--rounds", type=int, help="rounds of each race")
+    parser.add_argument("--races", nargs="+", choices=names, default=names)
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.name}")
+    parser.add_argument("--again", action="store_true", help="do not count rounds that were kept")
     arguments = parser.parse_args()
-    rounds = 5 if arguments.full else 3
+    n_rounds = arguments.rounds or (5 if arguments.full else 3)
+    entered = [race for race in races() if race.name in arguments.races and (arguments.full or not race.on_big)]
     with tempfile.TemporaryDirectory(prefix="vecmill-bench-") as name:
         corpus = read_corpus(Path(name), part=1.0 if arguments.full else QUICK_PART)
-        speeds = measure(corpus, rounds)
-        one, two = speeds["skipgram_100"], speeds["skipgram_100_threads_2"]
-        result = {f"{each.name}_vs_gensim": round(speeds[each.name]["ratio"], 2) for each in RACES if each.threads == 1}
-        result |= {f"{each.name}_words_per_second": round(speeds[each.name]["ours"]) for each in RACES}
-        result |= {
-            "scaling_2": round(two["ours"] / one["ours"], 3),
-            "gensim_scaling_2": round(two["gensim"] / one["gensim"], 3),
-            **memory(corpus, Path(name)),
-        }
-        table = render(speeds, result, corpus, rounds)
+        rounds = Rounds("full" if arguments.full else "quick", write=arguments.write, again=arguments.again)
+        for number in range(1, n_rounds + 1):
+            for race in entered:
+                if not race.on_big:
+                    rounds.take(race, corpus, number)
+        memory: dict[str, float] = {}
+        memory["rss_over_model_bytes"], memory["first_kernel_seconds"] = memory_of(corpus, 100)
+        memory["first_kernel_warm_seconds"] = warm_kernel_seconds()
+        if any(race.on_big for race in entered):
+            big = big_corpus(Path(name))
+            for race in entered:
+                if race.on_big:
+                    rounds.take(race, big, 1)
+            memory["rss_over_model_1m_bytes"], _ = memory_of(big, BIG_DIM)
+        result = {**summary(rounds, entered), **memory}
+        table = render(rounds, entered, result, corpus, n_rounds)
     print(table)
-    if arguments.write:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps({"table": table, "result": result}, indent=1) + "\n", encoding="utf-8")
+    rounds.keep({"table": table, "result": result})
     print(f"RESULT {json.dumps(result)}")
 
 
