@@ -44,14 +44,14 @@ class Case:
         self.center_vectors = rng.normal(0, 0.7, (self.n_words, self.dim)).astype(self.dtype)
         self.context_vectors = rng.normal(0, 0.7, (self.n_words, self.dim)).astype(self.dtype)
 
-    def examples(self) -> list[Example]:
+    def examples(self, n_negatives: int | None = None) -> list[Example]:
         return examples(
             self.token_ids,
             self.sentence_offsets,
             self.sampler,
             window=self.window,
             dynamic_window=self.dynamic_window,
-            n_negatives=self.n_negatives,
+            n_negatives=self.n_negatives if n_negatives is None else n_negatives,
             keep_key=KEEP_KEY,
             draw_key=DRAW_KEY,
         )

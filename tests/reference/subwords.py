@@ -31,14 +31,14 @@ def ngrams(word: str, min_n: int, max_n: int) -> list[str]:
     return found
 
 
-def with_all_negatives(examples, sampler, *, n_negatives, draw_key) -> list[Example]:
-    """The examples with every negative that is drawn; ``examples`` leaves out those that are the centre word."""
+def with_all_negatives(examples, sampler, *, n_negatives, draw_key, window) -> list[Example]:
+    """The examples with the negatives of each pair, one pair after another; ``examples`` draws others."""
     found = []
     n_words = len(sampler.aliases)
     for example in examples:
-        counter = int(draw_key) + example.position * (1 + n_negatives) * GAMMA
+        counter = int(draw_key) + example.position * (1 + 2 * window * n_negatives) * GAMMA
         negatives = []
-        for k in range(1, 1 + n_negatives):
+        for k in range(1, 1 + n_negatives * len(example.around)):
             bits = splitmix(counter + k * GAMMA)
             column = (bits >> 32) * n_words >> 32
             is_column = bits & 0xFFFFFFFF <= int(sampler.alias_thresholds[column])
@@ -81,22 +81,28 @@ def train_skipgram(
     learning_rate_at,
     *,
     exact_gradient,
-    negative_weight,
+    n_negatives,
     l2=0.0,
     clip=0.0,
 ):
-    """Gradient descent, in place, one step for each centre word; takes what ``with_all_negatives`` gives."""
+    """Gradient descent, in place, one pair after another; takes what ``with_all_negatives`` gives.
+
+    The rows get their changes after the last pair of a centre word, and h has them meanwhile.
+    """
     loss, n_pairs = 0.0, 0
     for example in all_examples:
         rate, rows = learning_rate_at(example.position), word_rows(subwords, example.center)
-        outputs = [(c, 1, 1) for c in example.around]
-        outputs += [(k, 0, negative_weight * sum(c != k for c in example.around)) for k in example.negatives]
-        outputs = [each for each in outputs if each[2]]
-        example_loss, change = _learn(np.mean(input_vectors[rows], axis=0), context_vectors, outputs, rate, l2, clip)
-        change = clipped(change / (len(rows) if exact_gradient else 1), clip)
-        for row in rows:
-            input_vectors[row] += rate * (change - l2 * input_vectors[row])
-        loss += example_loss
+        h, total = np.mean(input_vectors[rows], axis=0), 0.0
+        for pair, c in enumerate(example.around):
+            negatives = example.negatives[pair * n_negatives : (pair + 1) * n_negatives]
+            outputs = [(c, 1, 1), *((k, 0, 1) for k in negatives if k != c)]
+            pair_loss, change = _learn(h, context_vectors, outputs, rate, l2, clip)
+            change = change / (len(rows) if exact_gradient else 1)
+            h, total, loss = h + rate * change, total + change, loss + pair_loss
+        if example.around:
+            total = clipped(total, clip)
+            for row in rows:
+                input_vectors[row] += rate * (total - l2 * input_vectors[row])
         n_pairs += len(example.around)
     return loss, n_pairs
 

@@ -267,7 +267,7 @@ def _cbow(n_vectors: int, block: int) -> Callable[..., tuple[float, int]]:
             else:
                 keep, limit = 1 - learning_rate * l2, learning_rate * gradient_clip if gradient_clip > 0 else -1.0
                 sum_rows(work.sums, work.window_slots, 0, n_inputs, share, work.input)
-                loss += learn_outputs(context_vectors, n_outputs, rate, table, work, keep, limit)
+                loss += learn_outputs(context_vectors, 0, n_outputs, rate, table, work, keep, limit)
             if exact_gradient:
                 for d in range(work.input_change.shape[0]):
                     work.input_change[d] *= share

@@ -5,7 +5,7 @@ h_w = 1/n * sum over the n rows r of word w of z_r          (Bojanowski et al. 2
 One matrix holds the rows of all words and, below them, those of the n-grams. The loops here serve any float type, and
 weight decay and gradient clipping; float32 rows of a multiple of 16 numbers are the business of ``subword_steps``.
 
-Differences to fastText and gensim: all outputs of a centre word are scored before any of them changes.
+Differences to fastText and gensim: all outputs of one step are scored before any of them changes.
 """
 
 from __future__ import annotations
@@ -51,11 +51,12 @@ class SubwordWorkspace(NamedTuple):
     ----------
     kept_ids, kept_positions : int32 and int64[chunk tokens + 2 * window], see ``windows.gather_windows``
     lefts, rights : int32 of the same length, bounds of each centre word's window in kept_ids
-    negatives : int32[REMEMBERED, n_negatives], drawn ahead
+    negatives : int32[REMEMBERED, 2 * window * n_negatives], drawn ahead
     output_ids : int32[outputs_length], words to be told apart
-    weights : floating[outputs_length], how much each of them counts: above 0 if it is right, below 0 if not
+    weights : floating[outputs_length], how much each counts: above 0 if it is right, below 0 if not, 0 not at all
     steps : floating[outputs_length], scores, and then steps
     input, input_change : floating[row length], the vector h of a window and what is to be added to it
+    total_change : floating[row length], what pairs of a window have added to h, in ``subword_skipgram``
 
     Words that are near the centre word, in ``subword_cbow``; all of the length 2 * window + 1:
 
@@ -77,6 +78,7 @@ class SubwordWorkspace(NamedTuple):
     steps: npt.NDArray[np.floating]
     input: npt.NDArray[np.floating]
     input_change: npt.NDArray[np.floating]
+    total_change: npt.NDArray[np.floating]
     places: npt.NDArray[np.int64]
     place_slots: npt.NDArray[np.int32]
     slot_words: npt.NDArray[np.int64]
@@ -105,18 +107,23 @@ def make_subword_workspace(
     *, chunk_tokens: int, window: int, n_negatives: int, row_length: int, dtype: npt.DTypeLike = np.float32
 ) -> SubwordWorkspace:
     """Allocate the memory of one thread; the numbers are upper bounds of what its kernel calls will ask for."""
-    n_kept, n_outputs, n_places = chunk_tokens + 2 * window, outputs_length(2 * window + n_negatives), 2 * window + 1
+    n_kept, n_outputs, n_places = (
+        chunk_tokens + 2 * window,
+        outputs_length(2 * window * (1 + n_negatives)),
+        2 * window + 1,
+    )
     return SubwordWorkspace(
         kept_ids=np.empty(n_kept, np.int32),
         kept_positions=np.empty(n_kept, np.int64),
         lefts=np.empty(n_kept, np.int32),
         rights=np.empty(n_kept, np.int32),
-        negatives=np.empty((REMEMBERED, n_negatives), np.int32),
+        negatives=np.empty((REMEMBERED, 2 * window * n_negatives), np.int32),
         output_ids=np.empty(n_outputs, np.int32),
         weights=np.empty(n_outputs, dtype),
         steps=np.empty(n_outputs, dtype),
         input=np.empty(row_length, dtype),
         input_change=np.empty(row_length, dtype),
+        total_change=np.empty(row_length, dtype),
         places=np.full(n_places, -1, np.int64),
         place_slots=np.empty(n_places, np.int32),
         slot_words=np.empty(n_places, np.int64),
@@ -209,14 +216,15 @@ def change_rows(
 @kernel
 def learn_outputs(
     context_vectors: npt.NDArray[np.floating],
-    n_outputs: int,
+    first: int,
+    last: int,
     learning_rate: np.floating,
     table: SigmoidTable,
     work: SubwordWorkspace,
     keep: float,
     limit: float,
 ) -> float:
-    """Let ``work.input`` learn to tell its right words from the negatives; returns the loss, float64.
+    """Let ``work.input`` learn to tell right words from negatives, outputs [first, last); returns the loss, float64.
 
     loss(h) = - sum over outputs o of |weight_o| * log sigmoid(±h · u_o),   + where weight_o > 0, - where it is below 0
 
@@ -229,7 +237,7 @@ def learn_outputs(
     dim = h.shape[0]
     one = h.dtype.type(1)
     loss = 0.0
-    for o in range(n_outputs):
+    for o in range(first, last):
         u = context_vectors[ids[o]]
         score = h.dtype.type(0)
         for d in range(dim):
@@ -242,9 +250,9 @@ def learn_outputs(
     for d in range(dim):
         change[d] = 0
     if keep != 1 or limit >= 0:
-        _limited_changes(context_vectors, n_outputs, work, keep, limit)
+        _limited_changes(context_vectors, first, last, work, keep, limit)
     else:
-        for o in range(n_outputs):
+        for o in range(first, last):
             u, step = context_vectors[ids[o]], steps[o]
             for d in range(dim):
                 change[d] += step * u[d]
@@ -255,20 +263,20 @@ def learn_outputs(
 
 @kernel
 def _limited_changes(
-    context_vectors: npt.NDArray[np.floating], n_outputs: int, work: SubwordWorkspace, keep: float, limit: float
+    context_vectors: npt.NDArray[np.floating], first: int, last: int, work: SubwordWorkspace, keep: float, limit: float
 ) -> None:
     h, change, ids, steps = work.input, work.input_change, work.output_ids, work.steps
     norm = 0.0
     for d in range(h.shape[0]):
         norm += np.float64(h[d]) * np.float64(h[d])
     norm = np.sqrt(norm)
-    for o in range(n_outputs):
-        for p in range(o):
+    for o in range(first, last):
+        for p in range(first, o):
             if ids[p] == ids[o]:
                 steps[p] += steps[o]
                 work.weights[o] = 0
                 break
-    for o in range(n_outputs):
+    for o in range(first, last):
         if work.weights[o] != 0:
             u, step = context_vectors[ids[o]], steps[o]
             for d in range(h.shape[0]):

@@ -1,11 +1,10 @@
 """Skip-gram with subwords: a word and its character n-grams learn together to tell the words around from negatives.
 
 Source: Bojanowski et al. 2017, "Enriching word vectors with subword information"; fastText.
-As in fastText the centre word is the input (``skipgram`` has it the other way round), so its many rows are fetched
-once and written once for the whole window; all steps of the window start from the h that was fetched.
-The negatives are drawn once for a centre word and shared by its window: each counts for all pairs whose right word it
-is not. Since they all meet the same h, sharing leaves fewer different examples than in ``skipgram``; the trainer
-therefore draws more of them and gives each less weight. What else differs from fastText stands in ``subword_rows``.
+As in fastText the centre word is the input (``skipgram`` has it the other way round), and each pair has negatives of
+its own and starts from the h that the pair before it left. The word's many rows are fetched once and written once for
+the whole window, which comes to the same: h is followed meanwhile. Only a row that stands twice in a word would have
+moved h by more than is followed here. What else differs from fastText stands in ``subword_rows``.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from vecmill.kernels.jit import kernel
+from vecmill.kernels.jit import inlined_kernel, kernel
 from vecmill.kernels.sampling import GAMMA, Sampler
 from vecmill.kernels.sigmoid import SigmoidTable
+from vecmill.kernels.subword_pairs import MOST_OUTPUTS, learn_pairs_at
 from vecmill.kernels.subword_rows import (
     AHEAD,
     REMEMBERED,
     SubwordRows,
     SubwordWorkspace,
-    block_of,
     change_rows,
     draw_ahead,
     learn_outputs,
@@ -32,7 +31,7 @@ from vecmill.kernels.subword_rows import (
     sum_rows,
     vectors_of_row,
 )
-from vecmill.kernels.subword_steps import LARGEST_BLOCK, add_to_rows_at, learn_outputs_at, sum_rows_at
+from vecmill.kernels.subword_steps import add_to_rows_at, sum_rows_at
 from vecmill.kernels.windows import gather_windows
 
 
@@ -51,7 +50,6 @@ def train_subword_skipgram(
     window: int,
     dynamic_window: bool,
     n_negatives: int,
-    negative_weight: float,
     first_learning_rate: float,
     last_learning_rate: float,
     keep_key: np.uint64,
@@ -63,7 +61,7 @@ def train_subword_skipgram(
     """Train on the centre words at positions [first, last).
 
     loss = - sum over pairs (w, c) of
-           [ log sigmoid(h_w · u_c) + b * sum over negatives k != c of log sigmoid(-h_w · u_k) ]
+           [ log sigmoid(h_w · u_c) + sum over its negatives k != c of log sigmoid(-h_w · u_k) ]
 
     Parameters
     ----------
@@ -77,8 +75,7 @@ def train_subword_skipgram(
     table : of the plain loops; the vector instructions compute sigmoid and loss, within 3e-7
     work : made for at least last - first tokens, this window and this number of negatives
     window : words to each side; where ``dynamic_window``, drawn for each centre word from 1 ... window
-    n_negatives : negatives of each centre word
-    negative_weight : b, what one of them counts against a right word
+    n_negatives : negatives of each pair; more than 15 are left to the plain loops, at about half the speed
     first_learning_rate, last_learning_rate : at position ``first`` and ``last``, straight line between
     keep_key, draw_key : uint64, streams for sub-sampling and for windows and negatives
     exact_gradient : each of the n rows of a word gets 1/n of the change of h, the derivative of the mean; where false
@@ -96,7 +93,8 @@ def train_subword_skipgram(
     touched most. Steps are small, and the training converges all the same (Recht et al. 2011, Hogwild). A single
     thread is deterministic.
     """
-    train = _skipgram(vectors_of_row(work, l2, gradient_clip), block_of(LARGEST_BLOCK))
+    n_vectors = vectors_of_row(work, l2, gradient_clip) if n_negatives < MOST_OUTPUTS else 0
+    train = _skipgram(n_vectors, 1 + n_negatives if n_vectors > 0 else 0)
     return train(
         token_ids,
         sentence_offsets,
@@ -112,7 +110,6 @@ def train_subword_skipgram(
         window,
         dynamic_window,
         n_negatives,
-        negative_weight,
         first_learning_rate,
         last_learning_rate,
         keep_key,
@@ -124,8 +121,8 @@ def train_subword_skipgram(
 
 
 @functools.cache
-def _skipgram(n_vectors: int, block: int) -> Callable[..., tuple[float, int]]:
-    """The kernel for rows of a number of vectors, 0 for the plain loops."""
+def _skipgram(n_vectors: int, n_outputs: int) -> Callable[..., tuple[float, int]]:
+    """The kernel for rows of a number of vectors and a number of outputs a pair; 0 and 0 for the plain loops."""
 
     @kernel
     def train(
@@ -143,7 +140,6 @@ def _skipgram(n_vectors: int, block: int) -> Callable[..., tuple[float, int]]:
         window: int,
         dynamic_window: bool,
         n_negatives: int,
-        negative_weight: float,
         first_learning_rate: float,
         last_learning_rate: float,
         keep_key: np.uint64,
@@ -153,7 +149,7 @@ def _skipgram(n_vectors: int, block: int) -> Callable[..., tuple[float, int]]:
         gradient_clip: float,
     ) -> tuple[float, int]:
         slope = (last_learning_rate - first_learning_rate) / max(last - first, 1)
-        draws = np.uint64(1 + n_negatives)
+        draws = np.uint64(1 + 2 * window * n_negatives)
         end = gather_windows(
             token_ids,
             sentence_offsets,
@@ -173,7 +169,8 @@ def _skipgram(n_vectors: int, block: int) -> Callable[..., tuple[float, int]]:
         for ahead in range(window, end + AHEAD):
             if ahead < end:
                 counter = draw_key + np.uint64(work.kept_positions[ahead]) * draws * GAMMA
-                draw_ahead(ahead, n_negatives, counter, context_vectors, sampler, work, n_vectors)
+                n_drawn = n_negatives * (work.rights[ahead] - work.lefts[ahead] - 1)
+                draw_ahead(ahead, n_drawn, counter, context_vectors, sampler, work, n_vectors)
                 prefetch_word(work.kept_ids[ahead], input_vectors, subwords, n_vectors)
             i = ahead - AHEAD
             if i < window:
@@ -184,51 +181,58 @@ def _skipgram(n_vectors: int, block: int) -> Callable[..., tuple[float, int]]:
                 continue
             learning_rate = last_learning_rate - slope * (last - work.kept_positions[i])
             rate = input_vectors.dtype.type(learning_rate)
-            n_outputs = 0
-            for j in range(left, right):
-                if j != i:
-                    work.output_ids[n_outputs] = work.kept_ids[j]
-                    work.weights[n_outputs] = 1
-                    n_outputs += 1
-            for k in range(n_negatives):
-                word_id = work.negatives[i % REMEMBERED, k]
-                n_others = n_right
-                for o in range(n_right):
-                    n_others -= work.output_ids[o] == word_id
-                if n_others > 0:
-                    work.output_ids[n_outputs] = word_id
-                    work.weights[n_outputs] = -n_others * negative_weight
-                    n_outputs += 1
             begin, stop = subwords.offsets[work.kept_ids[i]], subwords.offsets[work.kept_ids[i] + 1]
             share = input_vectors.dtype.type(1 / (stop - begin))
+            part = share if exact_gradient else input_vectors.dtype.type(1)
+            rows_at, n_rows = subwords.rows.ctypes.data + 4 * begin, stop - begin
+            n_listed = _list_pairs(i, n_negatives, work)
             if n_vectors > 0:
-                rows_at, n_rows = subwords.rows.ctypes.data + 4 * begin, stop - begin
-                input_at, change_at = work.input.ctypes.data, work.input_change.ctypes.data
-                sum_rows_at(n_vectors, input_vectors.ctypes.data, rows_at, n_rows, share, input_at)
-                loss += learn_outputs_at(
+                sum_rows_at(n_vectors, input_vectors.ctypes.data, rows_at, n_rows, share, work.input.ctypes.data)
+                loss += learn_pairs_at(
                     n_vectors,
-                    block,
+                    n_outputs,
                     context_vectors.ctypes.data,
                     work.output_ids.ctypes.data,
                     work.weights.ctypes.data,
-                    work.steps.ctypes.data,
-                    n_outputs,
+                    n_right,
                     rate,
-                    input_at,
-                    change_at,
+                    part,
+                    work.input.ctypes.data,
+                    work.total_change.ctypes.data,
                 )
+                add_to_rows_at(n_vectors, input_vectors.ctypes.data, rows_at, n_rows, work.total_change.ctypes.data)
             else:
                 keep, limit = 1 - learning_rate * l2, learning_rate * gradient_clip if gradient_clip > 0 else -1.0
                 sum_rows(input_vectors, subwords.rows, begin, stop, share, work.input)
-                loss += learn_outputs(context_vectors, n_outputs, rate, table, work, keep, limit)
-            if exact_gradient:
-                for d in range(work.input_change.shape[0]):
-                    work.input_change[d] *= share
-            if n_vectors > 0:
-                add_to_rows_at(n_vectors, input_vectors.ctypes.data, rows_at, n_rows, change_at)
-            else:
-                change_rows(input_vectors, subwords.rows, begin, stop, work.input_change, keep, limit)
+                for d in range(work.input.shape[0]):
+                    work.total_change[d] = 0
+                for o in range(0, n_listed, 1 + n_negatives):
+                    loss += learn_outputs(context_vectors, o, o + 1 + n_negatives, rate, table, work, keep, limit)
+                    for d in range(work.input.shape[0]):
+                        change = part * work.input_change[d]
+                        work.input[d] += change
+                        work.total_change[d] += change
+                change_rows(input_vectors, subwords.rows, begin, stop, work.total_change, keep, limit)
             n_pairs += n_right
         return loss, n_pairs
 
     return train
+
+
+@inlined_kernel
+def _list_pairs(i: int, n_negatives: int, work: SubwordWorkspace) -> int:
+    """Write each pair's right word and its negatives to the list of outputs; returns how many there are."""
+    place, o, k = i % REMEMBERED, 0, 0
+    for j in range(work.lefts[i], work.rights[i]):
+        if j != i:
+            word_id = work.kept_ids[j]
+            work.output_ids[o] = word_id
+            work.weights[o] = 1
+            for _ in range(n_negatives):
+                o += 1
+                negative = work.negatives[place, k]
+                k += 1
+                work.output_ids[o] = negative
+                work.weights[o] = -1 if negative != word_id else 0
+            o += 1
+    return o

@@ -24,7 +24,7 @@ LARGEST_BLOCK = 8
 # Code is written out for each vector of a row, so its size grows with the row; longer rows are left to plain loops.
 MOST_VECTORS = 64
 
-_VECTOR_BYTES = LANES * 4
+VECTOR_BYTES = LANES * 4
 _GROUP = 8
 
 
@@ -46,7 +46,7 @@ def sum_rows_at(
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, matrix_at, ids_at, count, share, total_at = arguments
-        rows = _Rows(VectorCode(builder), length, matrix_at)
+        rows = Rows(VectorCode(builder), length, matrix_at)
         shares = rows.code.everywhere(share)
         for columns in rows.groups():
             totals = [rows.code.variable(rows.code.constant(0.0)) for _ in columns]
@@ -73,7 +73,7 @@ def add_to_rows_at(typing_context: Any, n_vectors: Any, matrix: Any, row_ids: An
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, matrix_at, ids_at, count, change_at = arguments
-        rows = _Rows(VectorCode(builder), length, matrix_at)
+        rows = Rows(VectorCode(builder), length, matrix_at)
         for columns in rows.groups():
             changes = [rows.code.load(rows.code.add(change_at, column)) for column in columns]
             with rows.each(ids_at, count) as (row, _):
@@ -96,7 +96,7 @@ def add_multiples_at(
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, matrix_at, ids_at, count, factors_at, change_at = arguments
-        rows = _Rows(VectorCode(builder), length, matrix_at)
+        rows = Rows(VectorCode(builder), length, matrix_at)
         for columns in rows.groups():
             changes = [rows.code.load(rows.code.add(change_at, column)) for column in columns]
             with rows.each(ids_at, count) as (row, r):
@@ -141,7 +141,7 @@ def learn_outputs_at(
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, _, matrix_at, ids_at, weights_at, steps_at, count, rate, input_at, change_at = arguments
-        rows = _Rows(VectorCode(builder), length, matrix_at)
+        rows = Rows(VectorCode(builder), length, matrix_at)
         outputs = _Outputs(rows, width, ids_at, weights_at, steps_at, input_at, change_at)
         outputs.fill_up(count)
         n_blocks = builder.sdiv(rows.code.add(count, width - 1), INT64(width))
@@ -158,7 +158,7 @@ def outputs_length(n_outputs: int) -> int:
     return n_outputs + 2 * LANES
 
 
-class _Rows:
+class Rows:
     """Rows of one matrix, all columns in groups."""
 
     def __init__(self, code: VectorCode, length: int, matrix_at: Any) -> None:
@@ -168,13 +168,13 @@ class _Rows:
         """Byte offsets of the vectors of a row, in groups as even as they come."""
         n_groups = -(-self.length // _GROUP)
         cuts = [self.length * i // n_groups for i in range(n_groups + 1)] if n_groups else []
-        return [[_VECTOR_BYTES * c for c in range(a, b)] for a, b in pairwise(cuts)]
+        return [[VECTOR_BYTES * c for c in range(a, b)] for a, b in pairwise(cuts)]
 
     def address(self, ids_at: Any) -> Any:
         """The address of the row whose number stands at an address."""
         builder = self.code.builder
         row_id = builder.load(builder.inttoptr(ids_at, ir.PointerType()), align=4, typ=INT32)
-        return builder.add(self.matrix_at, self.code.times(builder.sext(row_id, INT64), self.length * _VECTOR_BYTES))
+        return builder.add(self.matrix_at, self.code.times(builder.sext(row_id, INT64), self.length * VECTOR_BYTES))
 
     @contextmanager
     def each(self, ids_at: Any, count: Any) -> Iterator[tuple[Any, Any]]:
@@ -187,7 +187,7 @@ class _Outputs:
     """The three parts of learning from a list of outputs."""
 
     def __init__(
-        self, rows: _Rows, width: int, ids_at: Any, weights_at: Any, steps_at: Any, input_at: Any, change_at: Any
+        self, rows: Rows, width: int, ids_at: Any, weights_at: Any, steps_at: Any, input_at: Any, change_at: Any
     ) -> None:
         self.rows, self.code, self.width = rows, rows.code, width
         self.ids_at, self.weights_at, self.steps_at = ids_at, weights_at, steps_at
@@ -197,7 +197,7 @@ class _Outputs:
         """The last block's missing outputs are the first one again, with weights of zero."""
         code, builder = self.code, self.code.builder
         after = code.times(count, 4)
-        for beyond in (0, _VECTOR_BYTES):  # the last block, and then the last vector, end less than 8 + 16 after them
+        for beyond in (0, VECTOR_BYTES):  # the last block, and then the last vector, end less than 8 + 16 after them
             code.store(code.constant(0.0), code.add(code.add(self.weights_at, after), beyond))
         first = builder.load(builder.inttoptr(self.ids_at, ir.PointerType()), align=4, typ=INT32)
         one = builder.insert_element(ir.Constant(INT_VECTOR, ir.Undefined), first, INT32(0))
@@ -215,7 +215,7 @@ class _Outputs:
         with code.loop(n_blocks) as block:
             addresses = self._addresses(block)
             products = [code.constant(0.0)] * self.width
-            for column in range(0, self.rows.length * _VECTOR_BYTES, _VECTOR_BYTES):
+            for column in range(0, self.rows.length * VECTOR_BYTES, VECTOR_BYTES):
                 x = code.load(code.add(self.input_at, column))
                 products = [
                     code.multiply_add(x, code.load(code.add(row, column)), product)
@@ -247,7 +247,7 @@ class _Outputs:
     def change(self, n_blocks: Any) -> None:
         """input_change = sum of steps[o] * u_o;  u_o += steps[o] * input, one output after another."""
         code = self.code
-        columns = range(0, self.rows.length * _VECTOR_BYTES, _VECTOR_BYTES)
+        columns = range(0, self.rows.length * VECTOR_BYTES, VECTOR_BYTES)
         for column in columns:
             code.store(code.constant(0.0), code.add(self.change_at, column))
         with code.loop(n_blocks) as block:
