@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vecmill.registry.card import CardFacts, card_facts, gist, model_card, read_card
+from vecmill.registry.card import gist, model_card, read_card
+from vecmill.registry.card_facts import CardFacts, card_facts
 from vecmill.registry.config import RegistryConfig
 from vecmill.registry.history import Version, find_version
 from vecmill.registry.register import register_model

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from vecmill.cli import registry as registry_commands
 from vecmill.cli.main import app
 from vecmill.pipelines.words import WORDS, WordsConfig
-from vecmill.registry import card, history
+from vecmill.registry import history, stored
 from vecmill.registry.replay import DIFFERS, IMPOSSIBLE, SAME, Replay, replay
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 from vecmill.store.execute import run_stage
@@ -170,7 +170,7 @@ def test_command(kind: str, lineage: Lineage, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(registry_commands, "open_registry", registry)
     version = history.Version("4", "", (), {}, "", "run", "")
     monkeypatch.setattr(history, "find_version", lambda *_: version)
-    monkeypatch.setattr(card, "run_lineage", lambda *_: lineage)
+    monkeypatch.setattr(stored, "run_lineage", lambda *_: lineage)
     code, said = {
         "same": (0, "Version 4 of words was rebuilt: the same vectors, digest"),
         "differs": (1, "Version 4 of words was rebuilt, and its vectors differ: digest"),

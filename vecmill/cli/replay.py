@@ -32,9 +32,9 @@ def replay_version(
     from vecmill.cli.registry import open_registry
     from vecmill.pipelines.words import WORDS
     from vecmill.progress import show_progress_on
-    from vecmill.registry.card import run_lineage
     from vecmill.registry.history import find_version
     from vecmill.registry.replay import replay
+    from vecmill.registry.stored import run_lineage
     from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 
     with open_registry(pipeline, file, overrides) as found:

@@ -151,9 +151,8 @@ def _opened(model: str, read_as: str, registry: tuple[str, Path, list[str]]) -> 
         yield open_model(Path(model), read_as or None)
         return
     from vecmill.cli.registry import open_registry
-    from vecmill.registry.card import run_lineage
     from vecmill.registry.history import find_version
-    from vecmill.registry.stored import stored_vectors
+    from vecmill.registry.stored import run_lineage, stored_vectors
 
     with open_registry(*registry) as found, tempfile.TemporaryDirectory(prefix="vecmill-validate-") as folder:
         version = find_version(found.client, found.model_name, model)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from vecmill.errors import RegistryError, StoreError
-from vecmill.registry.card import run_lineage
 from vecmill.registry.history import Version
+from vecmill.registry.stored import run_lineage
 from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.manifest import ArtifactRef
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +45,10 @@ def stored_file(client: Any, run_id: str, name: str, folder: Path) -> Path | Non
     if name not in {each.path for each in client.list_artifacts(run_id)}:
         return None
     return Path(client.download_artifacts(run_id, name, str(folder)))
+
+
+def run_lineage(client: Any, run_id: str) -> dict[str, dict[str, Any]]:
+    """The manifests that a run keeps, by stage."""
+    with tempfile.TemporaryDirectory(prefix="vecmill-manifests-") as folder:
+        manifests = Path(client.download_artifacts(run_id, "manifests", folder))
+        return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(manifests.glob("*.json"))}
