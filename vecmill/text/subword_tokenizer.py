@@ -245,7 +245,7 @@ def _library() -> Any:
 
 
 def _byte_pairs(library: Any, config: SubwordTokenizerConfig) -> Tokenizer:
-    tokenizer = library.Tokenizer(library.models.BPE())
+    tokenizer: Tokenizer = library.Tokenizer(library.models.BPE())
     if config.lowercase:
         tokenizer.normalizer = library.normalizers.Lowercase()
     tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -255,7 +255,7 @@ def _byte_pairs(library: Any, config: SubwordTokenizerConfig) -> Tokenizer:
 
 def _word_pieces(library: Any, config: SubwordTokenizerConfig, vocabulary: dict[str, int]) -> Tokenizer:
     model = library.models.WordPiece(vocabulary, unk_token=UNK, max_input_chars_per_word=100)
-    tokenizer = library.Tokenizer(model)
+    tokenizer: Tokenizer = library.Tokenizer(model)
     tokenizer.normalizer = library.normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=config.lowercase
     )
