@@ -59,7 +59,7 @@ def test_storage_options_do_not_change_the_key():
         ("sources", (), "at least 1 item"),
         ("sources", (" ",), "source 0 is empty"),
         ("cleaning", ("nfd",), "'nfc', 'html'"),
-        ("format", "html", "'mediawiki'"),
+        ("format", "docx", "'mediawiki'"),
         ("csv_delimiter", ";;", "at most 1 character"),
     ],
 )

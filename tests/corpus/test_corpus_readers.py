@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import lzma
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,7 +25,11 @@ def _zstd(data: bytes) -> bytes:
     return pa.Codec("zstd").compress(data, asbytes=True)
 
 
-_COMPRESS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".zst": _zstd}
+def _xz(data: bytes) -> bytes:
+    return lzma.compress(data, preset=0)
+
+
+_COMPRESS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": _xz, ".zst": _zstd}
 
 
 def _stop(error: SourceError) -> None:
@@ -106,10 +111,10 @@ def test_text_files(tmp_path, compression):
 
 
 def test_every_format_has_a_reader():
-    assert set(READERS) == {"txt", "jsonl", "csv", "tsv", "parquet", "mediawiki"}
+    assert set(READERS) == {"txt", "jsonl", "csv", "tsv", "parquet", "mediawiki", "html", "mbox", "eml"}
 
 
-@pytest.mark.parametrize("compression", [".gz", ".bz2", ".zst"])
+@pytest.mark.parametrize("compression", [".gz", ".bz2", ".xz", ".zst"])
 def test_compressed_files_of_several_parts_are_read_to_the_end(tmp_path, compression):
     path = tmp_path / f"log.txt{compression}"
     parts = [f"part {number}\n" * 5000 for number in range(3)]
@@ -117,7 +122,7 @@ def test_compressed_files_of_several_parts_are_read_to_the_end(tmp_path, compres
     assert _read(path)[0].text == "".join(parts)
 
 
-@pytest.mark.parametrize("compression", [".gz", ".bz2", ".zst"])
+@pytest.mark.parametrize("compression", [".gz", ".bz2", ".xz", ".zst"])
 @pytest.mark.parametrize("keep", [0.5, 0.98])
 def test_cut_off_compressed_files(tmp_path, compression, keep):
     whole = _COMPRESS[compression](" ".join(str(n * n) for n in range(200_000)).encode())
@@ -125,7 +130,7 @@ def test_cut_off_compressed_files(tmp_path, compression, keep):
     assert f"is cut off: its {compression[1:]} stream ends in the middle. What to do: fetch the file again" in message
 
 
-@pytest.mark.parametrize("compression", [".gz", ".bz2", ".zst"])
+@pytest.mark.parametrize("compression", [".gz", ".bz2", ".xz", ".zst"])
 def test_files_that_are_not_compressed_as_their_name_says(tmp_path, compression):
     message = _refusal(tmp_path / f"a.txt{compression}", b"just text, and some more of it")
     assert f"is not a sound {compression[1:]} file" in message

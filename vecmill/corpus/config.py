@@ -11,7 +11,7 @@ from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.config.secrets import check_options, holds_credentials
 from vecmill.text.cleaning import CleaningStep
 
-SourceFormat = Literal["txt", "jsonl", "csv", "tsv", "parquet", "mediawiki"]
+SourceFormat = Literal["txt", "jsonl", "csv", "tsv", "parquet", "mediawiki", "html", "mbox", "eml"]
 
 
 class CorpusConfig(Config):
@@ -31,7 +31,7 @@ class CorpusConfig(Config):
     )
     format: Literal["auto"] | SourceFormat = Field(
         "auto",
-        description="format of every source; auto goes by the ending of each file's name, before .gz, .bz2 or .zst",
+        description="format of every source; auto goes by the ending of its name, before .gz, .bz2, .xz or .zst",
     )
     txt_unit: Literal["file", "line", "paragraph"] = Field(
         "file", description="what is one document in a text file; paragraphs are separated by empty lines"
@@ -40,14 +40,18 @@ class CorpusConfig(Config):
         "text", min_length=1, description="column or JSON key that holds the text (jsonl, csv, tsv, Parquet)"
     )
     title_column: str | None = Field(
-        None, min_length=1, description="column or JSON key that holds the title; none: titles are empty"
+        None,
+        min_length=1,
+        description=(
+            "column or JSON key that holds the title; none: titles are empty. Of mail a header, Subject unless set"
+        ),
     )
     id_column: str | None = Field(
         None,
         min_length=1,
         description=(
             "column or JSON key that names each document, unique within its file; none: documents are named by their "
-            "position, so inserting one renames those after it"
+            "position, so inserting one renames those after it. Of mail a header (Message-ID)"
         ),
     )
     csv_delimiter: str = Field(
@@ -57,7 +61,11 @@ class CorpusConfig(Config):
         description="character between the cells of a csv file (RFC 4180); tsv has a tab",
     )
     encoding: str = Field(
-        "utf-8", description="encoding of text, jsonl and csv files, as Python names it (a UTF-8 mark is dropped)"
+        "utf-8",
+        description=(
+            "encoding of text, jsonl and csv files, as Python names it (a UTF-8 mark is dropped); of HTML and mail "
+            "where they name none"
+        ),
     )
     encoding_errors: Literal["error", "replace"] = Field(
         "error",

@@ -8,9 +8,9 @@ from typing import Literal
 
 from vecmill.corpus.config import SourceFormat
 
-Compression = Literal["gz", "bz2", "zst"]
+Compression = Literal["gz", "bz2", "xz", "zst"]
 
-COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".bz2": "bz2", ".zst": "zst"}
+COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
 ENDINGS: dict[str, SourceFormat] = {
     ".txt": "txt",
     ".text": "txt",
@@ -21,6 +21,11 @@ ENDINGS: dict[str, SourceFormat] = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".xml": "mediawiki",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".mbox": "mbox",
+    ".eml": "eml",
 }
 # Wikimedia numbers the parts of a dump after the ending: enwiki-latest-pages-articles1.xml-p1p41242.bz2
 _DUMP_PART = re.compile(r"\.xml-[^./]+$")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -74,6 +75,8 @@ def _decompressed(stream: BinaryIO, compression: Compression) -> Any:
         return gzip.GzipFile(fileobj=stream, mode="rb")
     if compression == "bz2":
         return bz2.BZ2File(stream, "rb")
+    if compression == "xz":
+        return lzma.LZMAFile(stream, "rb")
     import pyarrow as pa
 
     return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
@@ -129,7 +132,7 @@ def _explained(file: SourceFile, compression: Compression | None) -> Iterator[No
             f"{file.uri} is cut off: its {compression} stream ends in the middle",
             todo="fetch the file again, and compare its size with the original",
         ) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
+    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise _damaged(file, compression, error) from error
     except (FileNotFoundError, PermissionError) as error:
         if file.is_local:

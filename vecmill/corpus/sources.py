@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 
 from vecmill.corpus.config import CorpusConfig, SourceFormat
 from vecmill.corpus.formats.delimited import read_csv, read_tsv
+from vecmill.corpus.formats.html import read_html
 from vecmill.corpus.formats.jsonl import read_jsonl
+from vecmill.corpus.formats.mail import read_eml, read_mbox
 from vecmill.corpus.formats.mediawiki import read_mediawiki
 from vecmill.corpus.formats.parquet import read_parquet
 from vecmill.corpus.formats.txt import read_txt
@@ -21,6 +23,9 @@ READERS: dict[SourceFormat, Reader] = {
     "tsv": read_tsv,
     "parquet": read_parquet,
     "mediawiki": read_mediawiki,
+    "html": read_html,
+    "mbox": read_mbox,
+    "eml": read_eml,
 }
 
 

@@ -36,8 +36,8 @@ def read_parquet(
 
 
 def _is_compressed(stream: Any) -> bool:
-    # gzip and bz2 streams claim to be seekable, and rewind by unpacking from the start each time.
-    return type(stream).__module__ in {"gzip", "bz2", "pyarrow.lib"}
+    # gzip, bz2 and xz streams claim to be seekable, and rewind by unpacking from the start each time.
+    return type(stream).__module__ in {"gzip", "bz2", "lzma", "pyarrow.lib"}
 
 
 def _read_seekable(
