@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vecmill.corpus.config import CorpusConfig
-from vecmill.corpus.documents import iter_documents
+from vecmill.corpus.documents import iter_documents, shard_paths
 from vecmill.corpus.ingest import document_id, ingest
 from vecmill.corpus.listing import SourceFile
 from vecmill.corpus.record import Document
@@ -48,13 +48,17 @@ def test_writes_documents_in_order_with_the_stated_schema(tmp_path):
     ]
     assert report.metrics == {
         "n_documents": 1,
+        "n_read": 2,
+        "n_kept": 1,
+        "n_dropped": 1,
+        "n_quarantined": 0,
         "n_chars": 4,
         "n_source_files": 1,
         "n_source_bytes": (tmp_path / "in/a.jsonl").stat().st_size,
         "n_malformed": 0,
         "n_empty": 1,
     }
-    assert report.rows == {"part-00000.parquet": 1}
+    assert report.rows == {"part-00000.parquet": 1, "dropped.parquet": 1}
     assert report.table == [{"doc_id": table["doc_id"][0].as_py(), "title": "A title", "excerpt": "Été."}]
     assert "1 documents from 1 source files" in report.markdown
 
@@ -71,7 +75,7 @@ def test_ids_stay_when_folder_shards_or_cleaning_change(tmp_path):
     shutil.copytree(tmp_path / "in", tmp_path / "moved/here")
     _ingest(tmp_path / "one", tmp_path / "in", txt_unit="line")
     report = _ingest(tmp_path / "two", tmp_path / "moved/here", txt_unit="line", shard_mib=1, cleaning=("numbers",))
-    assert len(report.rows) > 1
+    assert len(report.rows) > 2
     assert _ids(tmp_path / "one") == _ids(tmp_path / "two")
     assert len(set(_ids(tmp_path / "one"))) == 12
 
@@ -97,8 +101,8 @@ def test_shards_and_row_groups_are_bounded_by_bytes(tmp_path):
     texts = [*["x" * 300_000] * 20, big, *["tiny"] * 17_000]
     report = _ingest(tmp_path / "out", _lines(tmp_path / "a.txt", texts), txt_unit="line", shard_mib=4)
     assert report.metrics["n_documents"] == len(texts)
-    shards = sorted((tmp_path / "out").iterdir())
-    assert [shard.name for shard in shards] == list(report.rows)
+    shards = shard_paths(tmp_path / "out")
+    assert [*(shard.name for shard in shards), "dropped.parquet"] == list(report.rows)
     for shard in shards:
         with pq.ParquetFile(shard) as file:
             assert file.metadata.num_rows == report.rows[shard.name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vecmill.corpus.config import CorpusConfig
+from vecmill.corpus.ledger import LEDGER_FILE, Ledger
 from vecmill.corpus.listing import SourceFile, list_sources
 from vecmill.corpus.record import Document
 from vecmill.corpus.schema import CORPUS_SCHEMA
@@ -40,6 +41,7 @@ _Named = tuple[str, str, Document]
 def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
     """Read every source, clean each document and write them to ``part-00000.parquet`` and so on.
 
+    What does not reach the shards stands in ``dropped.parquet`` (:mod:`vecmill.corpus.ledger`), with its reason.
     Documents stand in the order of their sources' URIs and, within one, in its own order; the same sources and
     configuration give the same bytes. Memory holds one row group (about 4 MiB, or one larger document) and
     three batches that are being cleaned (1 MiB of text each, or one larger document).
@@ -52,32 +54,22 @@ def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
     files = list_sources(config)
     n_bytes = sum(file.n_bytes for file in files)
     malformed: list[SourceError] = []
-    n_malformed = n_empty = 0
-
-    def on_malformed(error: SourceError) -> None:
-        nonlocal n_malformed
-        if config.malformed == "error":
-            raise error
-        n_malformed += 1
-        if len(malformed) < _N_SHOWN:
-            malformed.append(error)
-
     shown: list[dict[str, Any]] = []
-    with track("reading documents", n_bytes, "bytes") as bar, _ShardWriter(io.output, config.shard_mib << 20) as shards:
-        documents = (
-            (document_id(file, document), file.uri, document)
-            for file in files
-            for document in read_documents(file, config, on_malformed, bar.advance)
-        )
-        for batch, texts in _cleaned(documents, config.cleaning):
+    with (
+        track("reading documents", n_bytes, "bytes") as bar,
+        Ledger(io.output) as ledger,
+        _ShardWriter(io.output, config.shard_mib << 20) as shards,
+    ):
+        for batch, texts in _cleaned(_read(files, config, ledger, malformed, bar.advance), config.cleaning):
             for (doc_id, uri, document), text in zip(batch, texts, strict=True):
                 if not text or text.isspace():
-                    n_empty += 1
+                    ledger.leave_out("empty", uri, doc_id)
                     continue
                 title = " ".join(document.title.split())
                 shards.write(doc_id, uri, title, text)
                 if len(shown) < _N_SHOWN:
                     shown.append({"doc_id": doc_id, "title": title, "excerpt": _excerpt(text)})
+    n_empty, n_malformed = ledger.count("empty"), ledger.count("malformed")
     if not shards.n_documents:
         raise SourceError(
             f"the corpus is empty: {len(files)} source file(s) with {n_bytes} bytes hold no document "
@@ -87,16 +79,40 @@ def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
     return StageReport(
         metrics={
             "n_documents": shards.n_documents,
+            **ledger.reconciled(shards.n_documents),
             "n_chars": shards.n_chars,
             "n_source_files": len(files),
             "n_source_bytes": n_bytes,
             "n_malformed": n_malformed,
             "n_empty": n_empty,
         },
-        rows=shards.rows,
+        rows={**shards.rows, LEDGER_FILE: ledger.n_rows},
         table=shown,
         markdown=_summary(files, shards.n_documents, malformed, n_malformed),
     )
+
+
+def _read(
+    files: list[SourceFile],
+    config: CorpusConfig,
+    ledger: Ledger,
+    malformed: list[SourceError],
+    advance: Callable[[int], None],
+) -> Iterator[_Named]:
+    """Every document of the sources in order; counts them, and enters what cannot be read."""
+    for file in files:
+
+        def on_malformed(error: SourceError, uri: str = file.uri) -> None:
+            if config.malformed == "error":
+                raise error
+            ledger.n_read += 1
+            ledger.leave_out("malformed", uri, None, detail=error.found)
+            if len(malformed) < _N_SHOWN:
+                malformed.append(error)
+
+        for document in read_documents(file, config, on_malformed, advance):
+            ledger.n_read += 1
+            yield document_id(file, document), file.uri, document
 
 
 def _cleaned(documents: Iterable[_Named], steps: Sequence[CleaningStep]) -> Iterator[tuple[list[_Named], list[str]]]:
