@@ -32,7 +32,7 @@ def _quarantine(path: Path, ids: list[str]) -> Path:
     return path
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(shards=st.lists(st.integers(0, 8), min_size=1, max_size=3), data=st.data())
 def test_leaves_out_exactly_what_is_quarantined_and_keeps_the_order(tmp_path_factory, shards, data):
     folder = tmp_path_factory.mktemp("corpus")
