@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecmill.corpus.config import CorpusConfig
+from vecmill.corpus.config import CorpusConfig, SourceFormat
 from vecmill.corpus.listing import SourceFile, list_sources
 from vecmill.corpus.record import Document
-from vecmill.corpus.sources import READERS, read_documents
+from vecmill.corpus.sources import ENTRIES, READERS, read_documents
 from vecmill.errors import SourceError
 
 
@@ -111,7 +112,7 @@ def test_text_files(tmp_path, compression):
 
 
 def test_every_format_has_a_reader():
-    assert set(READERS) == {"txt", "jsonl", "csv", "tsv", "parquet", "mediawiki", "html", "mbox", "eml"}
+    assert set(READERS) | set(ENTRIES) == set(get_args(SourceFormat))
 
 
 @pytest.mark.parametrize("compression", [".gz", ".bz2", ".xz", ".zst"])

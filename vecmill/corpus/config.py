@@ -11,7 +11,7 @@ from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.config.secrets import check_options, holds_credentials
 from vecmill.text.cleaning import CleaningStep
 
-SourceFormat = Literal["txt", "jsonl", "csv", "tsv", "parquet", "mediawiki", "html", "mbox", "eml"]
+SourceFormat = Literal["txt", "jsonl", "csv", "tsv", "parquet", "mediawiki", "html", "mbox", "eml", "zip", "tar"]
 
 
 class CorpusConfig(Config):
@@ -31,7 +31,10 @@ class CorpusConfig(Config):
     )
     format: Literal["auto"] | SourceFormat = Field(
         "auto",
-        description="format of every source; auto goes by the ending of its name, before .gz, .bz2, .xz or .zst",
+        description=(
+            "format of every source; auto goes by the ending of its name, before .gz, .bz2, .xz or .zst. What is "
+            "named as an archive is read as one, and the format is that of the files in it"
+        ),
     )
     txt_unit: Literal["file", "line", "paragraph"] = Field(
         "file", description="what is one document in a text file; paragraphs are separated by empty lines"
@@ -92,6 +95,15 @@ class CorpusConfig(Config):
         ge=1,
         le=1024,
         description="largest document or record in MiB, decompressed; a larger one stops the run (our choice)",
+    )
+    max_unpacking: int = Field(
+        200,
+        ge=1,
+        le=100_000,
+        description=(
+            "largest size of what an archive holds, as a multiple of its own, though never less than one largest "
+            "document; one that unpacks to more stops the run (our choice: text packs 3- to 20-fold)"
+        ),
     )
     shard_mib: int = Field(
         128,

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vecmill.corpus.config import CorpusConfig, SourceFormat
-from vecmill.corpus.naming import COMPRESSIONS, ENDINGS, split_name
+from vecmill.corpus.naming import ARCHIVES, COMPRESSIONS, ENDINGS, split_name
 from vecmill.errors import SourceError, VecmillError
 from vecmill.store.digest import sha256_file
 
@@ -85,15 +85,15 @@ def list_sources(config: CorpusConfig, file_digest: Callable[[Path], str] = sha2
 
 
 def format_of(file: SourceFile, config: CorpusConfig) -> SourceFormat:
-    """The configured format, or what the file's name says.
+    """The configured format, or what the file's name says; an archive is one whatever format its files have.
 
     Raises
     ------
     SourceError : the format is "auto" and the name ends in none that we know
     """
-    if config.format != "auto":
-        return config.format
     named, _ = split_name(file.name)
+    if config.format != "auto" and (config.format in ARCHIVES or named not in ARCHIVES):
+        return config.format
     if named is None:
         raise _unknown_ending(file.uri)
     return named

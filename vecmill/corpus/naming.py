@@ -26,7 +26,12 @@ ENDINGS: dict[str, SourceFormat] = {
     ".xhtml": "html",
     ".mbox": "mbox",
     ".eml": "eml",
+    ".zip": "zip",
+    ".tar": "tar",
 }
+# What an archive holds has formats of its own.
+ARCHIVES: tuple[SourceFormat, ...] = ("zip", "tar")
+_PACKED_TARS: dict[str, Compression] = {".tgz": "gz", ".tbz2": "bz2", ".txz": "xz", ".tzst": "zst"}
 # Wikimedia numbers the parts of a dump after the ending: enwiki-latest-pages-articles1.xml-p1p41242.bz2
 _DUMP_PART = re.compile(r"\.xml-[^./]+$")
 
@@ -39,6 +44,8 @@ def split_name(name: str) -> tuple[SourceFormat | None, Compression | None]:
     """
     name = name.lower()
     compression = COMPRESSIONS.get(PurePosixPath(name).suffix)
+    if packed := _PACKED_TARS.get(PurePosixPath(name).suffix):
+        return "tar", packed
     if compression is not None:
         name = name[: -len(compression) - 1]
     if _DUMP_PART.search(name):

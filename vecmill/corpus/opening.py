@@ -35,11 +35,11 @@ def open_source(file: SourceFile, config: CorpusConfig, advance: Callable[[int],
     CredentialsError : a remote store refused us
     """
     _, compression = split_name(file.name)
-    with ExitStack() as stack, _explained(file, compression):
+    with ExitStack() as stack, explained(file, compression):
         raw = stack.enter_context(_open_raw(file, config))
         counted = _Counted(raw, advance, file.n_bytes)
         buffered = cast(BinaryIO, io.BufferedReader(counted, _BUFFER_BYTES))
-        yield stack.enter_context(_decompressed(buffered, compression)) if compression else buffered
+        yield stack.enter_context(decompressed(buffered, compression)) if compression else buffered
         counted.finish()
 
 
@@ -70,7 +70,8 @@ def _open_raw(file: SourceFile, config: CorpusConfig) -> Iterator[Any]:
         yield stream
 
 
-def _decompressed(stream: BinaryIO, compression: Compression) -> Any:
+def decompressed(stream: BinaryIO, compression: Compression) -> Any:
+    """A stream of what a compressed stream unpacks to, in bounded memory."""
     if compression == "gz":
         return gzip.GzipFile(fileobj=stream, mode="rb")
     if compression == "bz2":
@@ -80,6 +81,11 @@ def _decompressed(stream: BinaryIO, compression: Compression) -> Any:
     import pyarrow as pa
 
     return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
+
+
+def rewinds_cheaply(stream: Any) -> bool:
+    """Whether a stream may be read from its end; decompressing ones claim to, and start over each time."""
+    return bool(stream.seekable()) and type(stream).__module__ not in {"gzip", "bz2", "lzma", "pyarrow.lib"}
 
 
 class _Counted(io.RawIOBase):
@@ -121,7 +127,7 @@ class _Counted(io.RawIOBase):
 
 
 @contextmanager
-def _explained(file: SourceFile, compression: Compression | None) -> Iterator[None]:
+def explained(file: SourceFile, compression: Compression | None) -> Iterator[None]:
     """Say which file was being read when reading it failed."""
     try:
         yield

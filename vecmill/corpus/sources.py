@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import BinaryIO, Protocol
 
+from vecmill.corpus.archives import Budget, open_entry, tar_entries, zip_entries
 from vecmill.corpus.config import CorpusConfig, SourceFormat
 from vecmill.corpus.formats.delimited import read_csv, read_tsv
 from vecmill.corpus.formats.html import read_html
@@ -29,6 +32,17 @@ READERS: dict[SourceFormat, Reader] = {
 }
 
 
+class Entries(Protocol):
+    """Yields the readable entries of one open archive, each as a source with its content."""
+
+    def __call__(
+        self, stream: BinaryIO, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed
+    ) -> Iterator[tuple[SourceFile, BinaryIO]]: ...
+
+
+ENTRIES: dict[SourceFormat, Entries] = {"zip": zip_entries, "tar": tar_entries}
+
+
 def _ignore(n_bytes: int) -> None: ...
 
 
@@ -48,14 +62,32 @@ def read_documents(
     SourceError : the source cannot be read as what it claims to be
     CredentialsError : a remote store refused us
     """
-    reader = READERS[format_of(file, config)]
     with open_source(file, config, advance) as stream:
-        for document in reader(stream, file, config, on_malformed):
+        for document in _documents(stream, file, config, on_malformed):
             problem = _not_unicode(document)
             if problem:
                 on_malformed(malformed(file, document.position, problem, "Unicode text"))
             else:
                 yield document
+
+
+def _documents(
+    stream: BinaryIO, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed
+) -> Iterator[Document]:
+    kind = format_of(file, config)
+    entries = ENTRIES.get(kind)
+    if entries is None:
+        yield from READERS[kind](stream, file, config, on_malformed)
+        return
+    inside = config.model_copy(update={"format": "auto"}) if config.format in ENTRIES else config
+    budget = Budget(file, config)
+    for entry, raw in entries(stream, file, config, on_malformed):
+        reader = READERS[format_of(entry, inside)]
+        with open_entry(entry, raw, file, budget) as content:
+            for document in reader(content, entry, config, on_malformed):
+                # Two entries may give their documents the same places and ids.
+                own_id = f"{entry.name}: {document.explicit_id}" if document.explicit_id else ""
+                yield replace(document, position=f"{entry.name}: {document.position}", explicit_id=own_id)
 
 
 def _not_unicode(document: Document) -> str:

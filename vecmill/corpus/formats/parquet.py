@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.listing import SourceFile
+from vecmill.corpus.opening import rewinds_cheaply
 from vecmill.corpus.record import Document, OnMalformed, malformed, require_columns
 from vecmill.errors import SourceError
 
@@ -26,18 +27,13 @@ def read_parquet(
 
     A Parquet file is read from its end, so a compressed one is first unpacked into a temporary file.
     """
-    if stream.seekable() and not _is_compressed(stream):
+    if rewinds_cheaply(stream):
         yield from _read_seekable(stream, file, config, on_malformed)
         return
     with tempfile.TemporaryFile() as unpacked:
         shutil.copyfileobj(stream, unpacked, 1 << 20)
         unpacked.seek(0)
         yield from _read_seekable(unpacked, file, config, on_malformed)
-
-
-def _is_compressed(stream: Any) -> bool:
-    # gzip, bz2 and xz streams claim to be seekable, and rewind by unpacking from the start each time.
-    return type(stream).__module__ in {"gzip", "bz2", "lzma", "pyarrow.lib"}
 
 
 def _read_seekable(
