@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, JsonValue, field_validator
 
 from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.config.secrets import check_options, holds_credentials
+from vecmill.corpus.duplicates_config import DuplicatesConfig
 from vecmill.text.cleaning import CleaningStep
 
 SourceFormat = Literal["txt", "jsonl", "csv", "tsv", "parquet", "mediawiki", "html", "mbox", "eml", "zip", "tar"]
@@ -81,6 +82,9 @@ class CorpusConfig(Config):
     cleaning: tuple[CleaningStep, ...] = Field(
         ("nfc", "html", "wiki", "urls", "emails", "whitespace"),
         description="cleaning steps in their order; see vecmill.text.cleaning for what each does",
+    )
+    duplicates: DuplicatesConfig = Field(
+        DuplicatesConfig(), description="which documents count as the same, and whether only the first of them stays"
     )
     storage_options: dict[str, JsonValue] = Field(
         default_factory=dict,

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vecmill.corpus.config import CorpusConfig
+from vecmill.corpus.dedup import Duplicates, Fingerprints, Twin, fingerprint
 from vecmill.corpus.ledger import LEDGER_FILE, Ledger
 from vecmill.corpus.listing import SourceFile, list_sources
 from vecmill.corpus.record import Document
@@ -22,7 +25,6 @@ from vecmill.corpus.sources import read_documents
 from vecmill.errors import SourceError
 from vecmill.progress import track
 from vecmill.store.stage import StageIO, StageReport
-from vecmill.text.cleaning import CleaningStep
 from vecmill.text.cleaning_column import clean_column
 
 # A row group is what every later stage holds in memory at once.
@@ -60,10 +62,16 @@ def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
         Ledger(io.output) as ledger,
         _ShardWriter(io.output, config.shard_mib << 20) as shards,
     ):
-        for batch, texts in _cleaned(_read(files, config, ledger, malformed, bar.advance), config.cleaning):
-            for (doc_id, uri, document), text in zip(batch, texts, strict=True):
-                if not text or text.isspace():
+        duplicates = None if config.duplicates.drop == "none" else Duplicates(config.duplicates)
+        for batch, clean in _cleaned(_read(files, config, ledger, malformed, bar.advance), config):
+            twins = _twins(batch, clean, duplicates)
+            for (doc_id, uri, document), text, twin in zip(batch, clean.texts, twins, strict=True):
+                if _is_blank(text):
                     ledger.leave_out("empty", uri, doc_id)
+                    continue
+                if twin is not None:
+                    rule, detail = _told(twin)
+                    ledger.leave_out(rule, uri, doc_id, twin=twin.doc_id, detail=detail)
                     continue
                 title = " ".join(document.title.split())
                 shards.write(doc_id, uri, title, text)
@@ -85,10 +93,12 @@ def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
             "n_source_bytes": n_bytes,
             "n_malformed": n_malformed,
             "n_empty": n_empty,
+            "n_exact_duplicates": ledger.count("exact_duplicate"),
+            "n_near_duplicates": ledger.count("near_duplicate"),
         },
         rows={**shards.rows, LEDGER_FILE: ledger.n_rows},
         table=shown,
-        markdown=_summary(files, shards.n_documents, malformed, n_malformed),
+        markdown=_summary(files, shards.n_documents, malformed, ledger),
     )
 
 
@@ -115,18 +125,50 @@ def _read(
             yield document_id(file, document), file.uri, document
 
 
-def _cleaned(documents: Iterable[_Named], steps: Sequence[CleaningStep]) -> Iterator[tuple[list[_Named], list[str]]]:
+@dataclass(frozen=True)
+class _Clean:
+    """A batch after everything that threads can do with it: texts in order, fingerprints where duplicates go."""
+
+    texts: list[str]
+    fingerprints: Fingerprints | None
+
+
+def _cleaned(documents: Iterable[_Named], config: CorpusConfig) -> Iterator[tuple[list[_Named], _Clean]]:
     """Batches of documents and their clean texts, in order; two are cleaned while the next is read."""
-    waiting: deque[tuple[list[_Named], Future[list[str]]]] = deque()
+    waiting: deque[tuple[list[_Named], Future[_Clean]]] = deque()
     with ThreadPoolExecutor(_CLEANING_THREADS, thread_name_prefix="cleaning") as pool:
         for batch in _batches(documents):
             texts = [document.text for _, _, document in batch]
-            waiting.append((batch, pool.submit(clean_column, texts, steps)))
+            waiting.append((batch, pool.submit(_clean, texts, config)))
             if len(waiting) > _CLEANING_THREADS:
                 done, cleaned = waiting.popleft()
                 yield done, cleaned.result()
         for done, cleaned in waiting:
             yield done, cleaned.result()
+
+
+def _clean(texts: list[str], config: CorpusConfig) -> _Clean:
+    texts = clean_column(texts, config.cleaning)
+    drops = config.duplicates.drop != "none"
+    return _Clean(texts, fingerprint(texts, config.duplicates) if drops else None)
+
+
+def _twins(batch: list[_Named], clean: _Clean, duplicates: Duplicates | None) -> list[Twin | None]:
+    """The twin of each document that is not blank among those kept before it."""
+    if duplicates is None or clean.fingerprints is None:
+        return [None] * len(batch)
+    judged = np.array([not _is_blank(text) for text in clean.texts], np.bool_)
+    return duplicates.find([doc_id for doc_id, _, _ in batch], clean.fingerprints, judged)
+
+
+def _is_blank(text: str) -> bool:
+    return not text or text.isspace()
+
+
+def _told(twin: Twin) -> tuple[Literal["exact_duplicate", "near_duplicate"], str]:
+    if twin.similarity is None:
+        return "exact_duplicate", "the same text"
+    return "near_duplicate", f"about {twin.similarity:.2f} of the shingles of both are the same"
 
 
 def _batches(documents: Iterable[_Named]) -> Iterator[list[_Named]]:
@@ -237,10 +279,19 @@ def _excerpt(text: str) -> str:
     return line if len(line) <= _EXCERPT_CHARS else line[: _EXCERPT_CHARS - 1] + "…"
 
 
-def _summary(files: list[SourceFile], n_documents: int, malformed: list[SourceError], n_malformed: int) -> str:
+def _summary(files: list[SourceFile], n_documents: int, malformed: list[SourceError], ledger: Ledger) -> str:
     sources = "\n".join(f"- `{file.uri}` ({file.n_bytes:,} bytes)" for file in files[:_N_SHOWN])
     more = f"\n- and {len(files) - _N_SHOWN:,} more" if len(files) > _N_SHOWN else ""
+    n_exact, n_near = ledger.count("exact_duplicate"), ledger.count("near_duplicate")
+    repeated = (
+        f"\n{n_exact:,} documents left out that repeat an earlier one word by word, and {n_near:,} nearly; "
+        f"`{LEDGER_FILE}` names the twin of each.\n"
+        if n_exact + n_near
+        else ""
+    )
     left_out = "".join(f"\n- {error.found}" for error in malformed)
-    return f"{n_documents:,} documents from {len(files):,} source files:\n\n{sources}{more}\n" + (
-        f"\n{n_malformed:,} malformed records left out, the first being:\n{left_out}\n" if malformed else ""
+    return f"{n_documents:,} documents from {len(files):,} source files:\n\n{sources}{more}\n{repeated}" + (
+        f"\n{ledger.count('malformed'):,} malformed records left out, the first being:\n{left_out}\n"
+        if malformed
+        else ""
     )

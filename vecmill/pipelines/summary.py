@@ -69,6 +69,12 @@ def _remarks(by_stage: Mapping[str, StageOutcome]) -> list[str]:
     ingest = by_stage["ingest"].metrics if "ingest" in by_stage else {}
     if ingest.get("n_malformed"):
         found.append(f"{ingest['n_malformed']:,} malformed records were skipped, as corpus.malformed says")
+    n_repeated = ingest.get("n_exact_duplicates", 0) + ingest.get("n_near_duplicates", 0)
+    if n_repeated:
+        found.append(
+            f"{n_repeated:,} of {ingest['n_read']:,} documents repeat an earlier one and were left out, as "
+            "corpus.duplicates says: dropped.parquet in the ingest artifact names the twin of each"
+        )
     return found
 
 

@@ -91,7 +91,7 @@ WORDS = Pipeline(
             "ingest",
             "vecmill.corpus.ingest:ingest",
             section="corpus",
-            libraries=("gensim", "polars", "pyarrow", "fsspec"),
+            libraries=("gensim", "numba", "numpy", "polars", "pyarrow", "fsspec"),
             external=_sources,
         ),
         Stage(
