@@ -335,6 +335,9 @@ def test_allowed_it_is_remarked_all_the_same(
     card = Path(client.download_artifacts(said["run_id"], "card.md", str(tmp_path))).read_text(encoding="utf-8")
     assert "**It has read answers that it is judged by.**" in card
     assert "| Wordsim353 | 7 of 300 | 7 | 0 | 0 | `d0c` |" in card and f"; version 2 {LEAK}" in card
+    page = Path(client.download_artifacts(said["run_id"], "report.html", str(tmp_path))).read_text(encoding="utf-8")
+    assert "It has read answers that it is judged by" in page and "<code>d0c</code>" in page
+    assert f'">release</th><td>{said["space"]["text"]}</td>' in page
     # Whoever has to beat it is told, too.
     after = register(config, finished(0.805, n_leaked=0))
     assert after["outcome"] == "not separable" and after["verdict"].endswith(f"; champion version 2 {LEAK}")

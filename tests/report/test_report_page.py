@@ -80,15 +80,22 @@ def store(tmp_path: Path) -> Path:
         "vocabulary": ({"vocabulary": {"min_count": 5}}, {"coverage_frac": 0.9102}, {"ingest": "k1"}),
         "train": ({"train": {"dim": 6}}, {"kind": "skipgram", "n_words": len(HOSTILE), "dim": 6}, {"vocabulary": "k3"}),
         "evaluate": ({"evaluate": {}}, {"quality": 0.123, "space_id": "abc<def"}, {"train": "k5"}),
-        "register": ({"registry": {}}, {}, {"evaluate": "k6", "train": "k5"}),
+        "contamination": ({"evaluate": {}}, {}, {}),
+        "register": ({"registry": {}}, {}, {"evaluate": "k6", "train": "k5", "contamination": "k4"}),
     }
-    keys = {"ingest": "k1", "vocabulary": "k3", "train": "k5", "evaluate": "k6", "register": "k7"}
+    keys = {"ingest": "k1", "vocabulary": "k3", "contamination": "k4", "train": "k5", "evaluate": "k6"}
+    keys["register"] = "k7"
     for stage, (config, metrics, inputs) in made.items():
         refs = {name: {"stage": name, "key": key, "digest": ""} for name, key in inputs.items()}
         manifest = {"stage": stage, "key": keys[stage], "parts": {"config": config}, "metrics": metrics, "inputs": refs}
         (tmp_path / stage / keys[stage]).mkdir(parents=True, exist_ok=True)
         (tmp_path / stage / keys[stage] / "manifest.json").write_text(json.dumps(manifest))
+    leaked = {"benchmark": "men", "n_found": 2, "n_pairs": 3000, "exact": 2, "shuffled": 0, "near": 5}
+    found = [{**leaked, "title": "<MEN>", "documents": ["<d1>", "d2"]}]
+    found.append({**leaked, "title": "Clean", "n_found": 0, "documents": []})
+    (tmp_path / "contamination" / "k4" / "contamination.json").write_text(json.dumps(found))
     registration = {
+        "space": {"release": "minor", "text": "minor: use the <shipped> map"},
         "model_name": "<words>",
         "model_version": "3",
         "verdict": "keep: <b>not</b> separable",
@@ -124,6 +131,16 @@ def test_what_the_page_says(store: Path) -> None:
         *("5 occurrences", "skipgram", "held out", "first two principal components", "abc<def", "k6", "quality"),
     ):
         assert said in text, said
+    for said in (
+        "It has read answers that it is judged by",
+        "<MEN>2 of 3,000205<d1>, d2",
+        "minor: use the <shipped> map",
+    ):
+        assert said in text, said
+    assert "Clean" not in text
+    path = store / "contamination" / "k4" / "contamination.json"
+    path.write_text(json.dumps([{**json.loads(path.read_text())[0], "n_found": 0}]))
+    assert "It has read" not in artifact_report(store / "register" / "k7")
     plain = Page(artifact_report(store / "evaluate" / "k6")).text
     assert "Word vectors" in plain and "separable" not in plain and "Held-out text" not in plain
 

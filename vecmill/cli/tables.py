@@ -69,15 +69,26 @@ def _scores(rows: list[dict[str, Any]]) -> Table:
 
 def _comparison(tests: list[dict[str, Any]]) -> Table:
     table = Table(title="New version against champion (all pairs)", title_justify="left", title_style="bold")
-    for column in ("benchmark", "champion", "new", "difference", "interval", "p"):
+    for column in ("benchmark", "champion", "new", "gain", "interval", "p", "common"):
         table.add_column(column, justify="left" if column == "benchmark" else "right")
     for row in tests:
         interval = f"{row['lower']:+.3f} … {row['upper']:+.3f}"
         numbers = (_number(row["champion"]), _number(row["challenger"]), f"{row['difference']:+.3f}", interval)
-        table.add_row(row["title"], *numbers, f"{row['p_holm']:.2g}")
-    table.caption = "p: of such a gain between equal models, all benchmarks corrected together"
+        table.add_row(row["title"], *numbers, f"{row['p_holm']:.2g}", f"{row['n_common']:,}")
+    table.caption = (
+        "p: of such a gain between equal models, all benchmarks corrected together. common: pairs that both know"
+        + _on_common_pairs(tests[0])
+    )
     table.caption_justify = "left"
     return table
+
+
+def _on_common_pairs(row: dict[str, Any]) -> str:
+    scores = row["champion_common"], row["challenger_common"]
+    if None in scores:
+        return ", too few to score"
+    of = " in the mean" if row["name"] == "mean" else ""
+    return f"; on these alone the scores are {_number(scores[0])} and {_number(scores[1])}{of}"
 
 
 def _number(value: float | None) -> str:

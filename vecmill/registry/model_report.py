@@ -27,7 +27,9 @@ def store_report(client: Any, io: StageIO, registration: Mapping[str, Any]) -> N
     here, the next run would register the same model a second time; so it is said, and the artifact keeps the page.
     """
     lineage = json.loads(without_password(json.dumps(io.lineage, default=dict)))
-    facts = gather_facts(io.inputs["evaluate"], io.inputs["train"], lineage, registration)
+    facts = gather_facts(
+        io.inputs["evaluate"], io.inputs["train"], lineage, registration, io.inputs.get("contamination")
+    )
     path = io.output / REPORT_NAME
     path.write_text(report_page(facts), encoding="utf-8")
     try:

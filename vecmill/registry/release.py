@@ -6,7 +6,6 @@ version ships. *major*: neither; an index has to be built anew. docs/space.md sa
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,7 +19,7 @@ from vecmill.errors import FormatError
 from vecmill.registry.gate import Challenger
 from vecmill.registry.promotion import TECHNICAL
 from vecmill.registry.release_config import ReleaseConfig
-from vecmill.registry.stored import stored_file, stored_vectors
+from vecmill.registry.stored import stored_file, stored_json, stored_vectors
 from vecmill.vectors.alignment import Alignment, IndexRecall, align, index_recall, least_shared, shared_words
 from vecmill.vectors.space_map import MAP_NAME, RELEASE_NAME, write_map
 from vecmill.vectors.word_vectors import WordVectors
@@ -114,10 +113,7 @@ def ship(client: Any, model_name: str, version: str, run_id: str, release: Relea
 
 def stored_release(client: Any, run_id: str) -> dict[str, Any]:
     """``release.json`` of a version's run; empty where there is none, as for a first version."""
-    with tempfile.TemporaryDirectory(prefix="vecmill-release-") as folder:
-        path = stored_file(client, run_id, RELEASE_NAME, Path(folder))
-        found: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return stored_json(client, run_id, RELEASE_NAME)
 
 
 def save_release(client: Any, run_id: str, folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from vecmill.registry.ledger import Overtaken, open_ledger
 from vecmill.registry.promotion import CHAMPION, Verdict, current_champion, move_aliases
 from vecmill.registry.release import release_against, ship, stored_release
 from vecmill.registry.session import calling, registry_lock
+from vecmill.registry.stored import stored_json
 
 DESCRIPTION_CHARS = 5000  # MLflow's limit
 # How often a decision is made again because another host moved aliases meanwhile.
@@ -87,7 +88,9 @@ def _settle_once(client: Any, config: RegistryConfig, version: Version, new: Cha
     row = ledger.settled(version.number)
     if row is not None:
         before, now = row.moves.get(CHAMPION, (before, None))
-        verdict = Verdict(now == version.number, row.reason, row.verdict)
+        verdict = Verdict(
+            now == version.number, row.reason, row.verdict, stored_json(client, version.run_id, GATE_NAME)
+        )
         release: Mapping[str, Any] = stored_release(client, version.run_id)
     else:
         verdict = judge(client, config, new, champion)

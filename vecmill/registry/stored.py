@@ -47,6 +47,14 @@ def stored_file(client: Any, run_id: str, name: str, folder: Path) -> Path | Non
     return Path(client.download_artifacts(run_id, name, str(folder)))
 
 
+def stored_json(client: Any, run_id: str, name: str) -> dict[str, Any]:
+    """What a JSON file of a run holds; empty where the run has none of that name."""
+    with tempfile.TemporaryDirectory(prefix="vecmill-stored-") as folder:
+        path = stored_file(client, run_id, name, Path(folder))
+        found: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def run_lineage(client: Any, run_id: str) -> dict[str, dict[str, Any]]:
     """The manifests that a run keeps, by stage."""
     with tempfile.TemporaryDirectory(prefix="vecmill-manifests-") as folder:

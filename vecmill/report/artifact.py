@@ -43,7 +43,9 @@ def artifact_report(folder: Path) -> str:
     registration = lineage.pop("register", None)
     written = folder / "registration.json"
     facts = json.loads(written.read_text(encoding="utf-8")) if registration and written.is_file() else None
-    return report_page(gather_facts(folders["evaluate"], folders["train"], lineage, facts))
+    return report_page(
+        gather_facts(folders["evaluate"], folders["train"], lineage, facts, folders.get("contamination"))
+    )
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class ReportFacts:
     neighbours : by word, nearest first, with cosines
     word_map : words in a plane; None with fewer than three
     heat_words, heat : n words, float64[n, n] their cosines
+    contamination : one object a benchmark, as contamination.json has them; empty where nobody looked
     registration : registration.json without what only machines read; empty before the model is registered
     keys : the artifact's key by stage
     """
@@ -66,6 +67,7 @@ class ReportFacts:
     word_map: WordMap | None = None
     heat_words: Sequence[str] = ()
     heat: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    contamination: Sequence[Mapping[str, Any]] = ()
     registration: Mapping[str, Any] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
 
@@ -75,6 +77,7 @@ def gather_facts(
     train_dir: Path,
     lineage: Mapping[str, Mapping[str, Any]],
     registration: Mapping[str, Any] | None = None,
+    contamination_dir: Path | None = None,
 ) -> ReportFacts:
     """Read the artifacts of one model.
 
@@ -83,6 +86,7 @@ def gather_facts(
     evaluate_dir, train_dir : folders of these artifacts
     lineage : manifests (as JSON values) of the artifacts behind the model, by stage
     registration : what the register stage writes down, once the model is registered
+    contamination_dir : folder of that artifact, where somebody looked for the benchmarks in the corpus
 
     Raises
     ------
@@ -108,6 +112,7 @@ def gather_facts(
         word_map=word_map(vectors, _map_words(neighbours)),
         heat_words=heat_words,
         heat=vectors.similarities(np.repeat(ids, n), np.tile(ids, n)).reshape(n, n),
+        contamination=[] if contamination_dir is None else _read(contamination_dir / "contamination.json", []),
         registration=registered,
         keys={stage: str(manifest.get("key", "")) for stage, manifest in lineage.items()},
     )

@@ -61,6 +61,7 @@ def report_page(facts: ReportFacts) -> str:
     """The page, as text to be written in UTF-8; the same for the same facts."""
     sections = [
         ("Scores", _scores(facts)),
+        ("Benchmarks in the corpus", _contamination(facts)),
         ("Analogies", _analogies(facts)),
         ("Held-out text", _validation(facts)),
         ("Against the champion", _gate(facts)),
@@ -150,6 +151,24 @@ def _scores(facts: ReportFacts) -> list[Markup]:
         ),
         table("Agreement of cosines with human ratings", header, rows),
     ]
+
+
+def _contamination(facts: ReportFacts) -> list[Markup]:
+    rows = [
+        (
+            each["title"],
+            f"{number(each['n_found'])} of {number(each['n_pairs'])}",
+            *(number(each[kind]) for kind in ("exact", "shuffled", "near")),
+            joined((element("code", doc_id) for doc_id in each["documents"]), ", "),
+        )
+        for each in facts.contamination
+        if each["n_found"]
+    ]
+    header = ("benchmark", "pairs found", "exact rows", "shuffled", "near", "first documents")
+    return [
+        element("p", "It has read answers that it is judged by, so its scores on these benchmarks flatter it."),
+        table("Rows of benchmarks in the text that the vectors were made from", header, rows),
+    ] * bool(rows)
 
 
 def _analogies(facts: ReportFacts) -> list[Markup]:
@@ -307,15 +326,11 @@ def _statistics(facts: ReportFacts) -> list[Markup]:
 def _origin(facts: ReportFacts) -> list[Markup]:
     space = facts.registration.get("space_id") or _metrics(facts, "evaluate").get("space_id")
     rows: list[tuple[Any, Any]] = [(f"artifact {stage}", element("code", key)) for stage, key in facts.keys.items()]
-    named = {"vector space": space, "release": _release(facts), "MLflow run": facts.registration.get("run_id")}
+    named = {"vector space": space, "MLflow run": facts.registration.get("run_id")}
     rows += [(name, element("code", value)) for name, value in named.items() if value]
+    release = (facts.registration.get("space") or {}).get("text")  # release.json; empty for a first version
+    rows += [("release", release)] if release else []
     return [table("Artifacts, space and run", ("", "name"), rows, class_="left")] if rows else []
-
-
-def _release(facts: ReportFacts) -> str | None:
-    release = facts.registration.get("release")
-    found = release.get("class") if isinstance(release, Mapping) else release
-    return None if found is None else str(found)
 
 
 def _figure(drawing: Markup, caption: str) -> Markup:
