@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from vecmill.cli.main import app
 from vecmill.errors import ConfigError, FormatError, SourceError, VecmillError
+from vecmill.evaluation.text_validation import open_model
 
 TOPICS = (["cat", "dog", "cow", "hen", "fox"], ["saw", "nail", "bolt", "file", "vice"])
 
@@ -83,6 +84,34 @@ def test_folds_are_cached_and_each_document_is_held_out_once(pipelines: Path, te
     assert answer("validate", train, text, "--txt-unit", "line", "--score", "dot")["score"] == "dot"
     said = vecmill("validate", train / "vectors", text, "--txt-unit", "line", "--keep-case").stdout
     assert "unicode, case kept (asked for)" in said and "auc_by_frequency" in said and "0.5 is chance" in said
+
+
+def test_phrases_are_joined_as_they_were_in_training(pipelines: Path, workplace: Path) -> None:
+    """Each document has "red den" once among eleven words, so ten are left where it is joined."""
+    generator = random.Random(7)
+    lines = [[*generator.choices(TOPICS[number % 2], k=9)] for number in range(400)]
+    for line in lines:
+        at = generator.randrange(10)
+        line[at:at] = ["red", "den"]
+    (workplace / "dens.txt").write_text("\n".join(" ".join(line) + "." for line in lines))
+    written = yaml.safe_load(pipelines.read_text())
+    config = written["deployments"][0]["parameters"]["config"]
+    config["corpus"]["sources"] = [str(workplace / "dens.txt")]
+    config["vocabulary"] = {"phrases": {"min_count": 50, "threshold": 2}}
+    config["encode"] = {"validation_share": 0.3}
+    pipelines.write_text(yaml.safe_dump(written))
+    vecmill("learning-curve", "words", "--share", 1)
+    [held_out] = [json.loads(path.read_text()) for path in Path(".vecmill").rglob("validation.json")]
+    assert 0 < held_out["n_documents"] < 200 and held_out["n_tokens"] == 10 * held_out["n_documents"]
+    assert held_out["pair_coverage"] == 1.0
+
+    [train] = [path.parent for path in Path(".vecmill").rglob("train/*/vectors")]
+    asked = ("dens.txt", "--txt-unit", "line", "--pairs", 1000)
+    score = answer("validate", train, *asked)
+    assert score["rules"] == "unicode, lower case, phrases joined: 1 (as the model was made)"
+    assert score["n_tokens"] == 4000
+    opened = open_model(train / "vectors", None, config)
+    assert opened.rules_said.startswith("unicode, lower case, its phrases not joined, since only its vocab")
 
 
 def test_a_learning_curve_over_shares(pipelines: Path) -> None:

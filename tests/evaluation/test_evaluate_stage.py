@@ -15,6 +15,7 @@ from vecmill.errors import ConfigError, FormatError
 from vecmill.evaluation.benchmarks import load_benchmark
 from vecmill.evaluation.config import EvaluationConfig
 from vecmill.evaluation.evaluate import evaluate_words, neighbour_queries
+from vecmill.evaluation.metric_names import numeric_metrics
 from vecmill.store.stage import StageIO
 from vecmill.vectors.word_vectors import WordVectors
 
@@ -54,6 +55,10 @@ def test_files_metrics_and_table(model: WordVectors, tmp_path: Path) -> None:
         assert metrics[f"wordsim353_{name}"] == wordsim[name]
     assert metrics["mean_coverage"] == (wordsim["coverage"] + rare["coverage"]) / 2
     assert (metrics["n_words"], metrics["dim"], metrics["space_id"]) == (len(model), 10, model.space_id)
+
+    known = numeric_metrics(config, held_out=False)
+    assert set(metrics) - {"space_id"} <= set(known)
+    assert all(name.startswith("rw_") for name in set(known) - set(metrics)), "two covered pairs have no correlation"
 
     [google] = json.loads((io.output / "analogies.json").read_text(encoding="utf-8"))
     assert google["n_questions"] == 19_544 and google["n_words"] == len(model) and len(google["sections"]) == 14

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ from vecmill.evaluation.quality_score import QualityScore, quality_score
 from vecmill.evaluation.validation import area_under_curve, best_threshold, validate_pairs
 from vecmill.text.rules import TokenRules
 from vecmill.vectors.word_vectors import WordVectors
+from vecmill.vocabulary.phrases import Phrases
+from vecmill.vocabulary.schema import PHRASES_SCHEMA
 
 WORDS = ["the", "cat", "sat", "on", "mat", "dog", "ran"]
 RULES = TokenRules()
@@ -42,6 +45,23 @@ def test_pairs_stand_in_one_sentence_and_unknown_words_keep_their_places() -> No
     assert pairs.n_pairs_in_text == 8 and pairs.n_tokens == 7 and pairs.n_known == 6 and pairs.n_documents == 1
     assert pairs.counts.tolist() == [2, 1, 1, 1, 1, 0, 0]
     assert sorted(set(pairs.sentences[pairs.covered].tolist())) == [1, 2]
+
+
+def phrases_of(*parts: tuple[int, str, str]) -> Phrases:
+    rows = [{"round": n, "first": first, "second": second, "count": 9, "score": 20.0} for n, first, second in parts]
+    return Phrases(pl.DataFrame(pa.Table.from_pylist(rows, PHRASES_SCHEMA)))
+
+
+def test_a_phrase_is_one_word_of_held_out_text_too() -> None:
+    phrases = phrases_of((1, "new", "york"), (1, "rare", "bird"), (2, "new_york", "city"))
+    words = ["the", "mat", "new_york", "new_york_city", "york"]
+    texts = [pa.array(["The New York mat", "new york city, the york. New. York the"])]
+    pairs = draw_context_pairs(texts, words, RULES, window=1, n_pairs=99, seed=0, phrases=phrases)
+    # the-new_york, new_york-mat; new_york_city-the, the-york; york-the. "new" is part of a phrase and no word.
+    assert unordered(pairs) == sorted([(0, 2), (1, 2), (0, 3), (0, 4), (0, 4)])
+    assert (pairs.n_tokens, pairs.n_known, pairs.counts.tolist()) == (9, 8, [3, 1, 1, 1, 2])
+    apart = draw_context_pairs(texts, words, RULES, window=1, n_pairs=99, seed=0)
+    assert apart.n_tokens == 12 and apart.counts.tolist() == [3, 1, 0, 0, 4]
 
 
 def test_no_pair_crosses_documents_or_joins_a_word_with_itself() -> None:

@@ -80,3 +80,44 @@ def test_values_that_only_clash_together_are_left_to_the_trials() -> None:
 def test_the_values_of_a_grid(dimension: dict[str, Any], values: list[Any] | None) -> None:
     found = Dimension.model_validate(dimension).grid()
     assert found == (values if values is None else pytest.approx(values) if 0.1 in values else values)
+
+
+@pytest.mark.parametrize(
+    ("objective", "changes", "message"),
+    [
+        (
+            "mean_spearmn",
+            {},
+            r"'mean_spearmn', which the evaluation will not have\. Expected: one of mean_spearman, .*",
+        ),
+        (
+            "mean_spearmn",
+            {},
+            r"men_pearson.*isotropy|isotropy.*men_pearson.* What to do: did you mean 'mean_spearman'\?",
+        ),
+        ({"men_spearman": 1, "men_sperman": 2}, {}, "names 'men_sperman'.*did you mean 'men_spearman'"),
+        ("men_spearman", {"evaluate": {"benchmarks": ["rw"]}}, "names 'men_spearman'.*one of .*rw_spearman"),
+        ("accuracy of all", {}, "correct search.objective, or add the benchmark to evaluate.benchmarks"),
+        ("validation_auc", {}, r"hold documents out \(search.folds, or encode.validation_share\)"),
+    ],
+)
+def test_an_objective_that_nobody_will_measure_is_refused(
+    objective: Any, changes: dict[str, Any], message: str
+) -> None:
+    search = {"space": {"train.window": {"choices": [2, 5]}}, "objective": objective}
+    with pytest.raises(ConfigError, match=message):
+        validate(WordsSearchConfig, {**BASE, **changes, "search": search}, "pipelines.yaml")
+
+
+@pytest.mark.parametrize(
+    ("objective", "changes"),
+    [
+        ("quality", {}),
+        ("google_analogies_accuracy", {}),
+        ({"my_ratings_spearman": 1}, {"evaluate": {"benchmarks": ["data/My ratings.tsv"]}}),
+        ("validation_auc", {"encode": {"validation_share": 0.1}}),
+    ],
+)
+def test_objectives_that_will_be_measured(objective: Any, changes: dict[str, Any]) -> None:
+    search = {"space": {"train.window": {"choices": [2, 5]}}, "objective": objective}
+    validate(WordsSearchConfig, {**BASE, **changes, "search": search}, "pipelines.yaml")

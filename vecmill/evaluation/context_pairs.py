@@ -1,7 +1,8 @@
 """Pairs of words that stand near each other in a text, drawn evenly from all of them in one pass.
 
 A pair is a word and another one at most ``window`` words away in the same sentence, either way round. Words that the
-model does not know keep their places, so which pairs a text has does not depend on the model (beyond its token rules).
+model does not know keep their places, so which pairs a text has does not depend on the model (beyond its token rules
+and its phrases, each of which is one word here, as it was in training).
 Pairs of a word with itself are left out: any vectors find them similar.
 
 Every pair gets a random priority and the smallest ones stay ("bottom-k sampling"), so memory is bounded by the number
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from vecmill.kernels.tokens import SENTENCE_BREAK
 from vecmill.text.rules import TokenRules
-from vecmill.text.word_index import WordIndex
+from vecmill.vocabulary.phrases import Phrases, UnitIndex
 
 Ids = npt.NDArray[np.int64]
 
@@ -33,7 +34,7 @@ class ContextPairs:
     centers, contexts : int64[n], rows of the model, -1 for words that it does not know
     sentences : int64[n], number of the sentence that the pair stands in
     counts : int64[n_words], occurrences in the text by row of the model
-    n_documents, n_tokens, n_known : documents, words, and those of them that the model knows
+    n_documents, n_tokens, n_known : documents, words (a phrase is one), and those of them that the model knows
     n_pairs_in_text : pairs that were drawn from
     """
 
@@ -53,7 +54,14 @@ class ContextPairs:
 
 
 def draw_context_pairs(
-    texts: Iterable[pa.Array], words: Iterable[str], rules: TokenRules, *, window: int, n_pairs: int, seed: int
+    texts: Iterable[pa.Array],
+    words: Iterable[str],
+    rules: TokenRules,
+    *,
+    window: int,
+    n_pairs: int,
+    seed: int,
+    phrases: Phrases | None = None,
 ) -> ContextPairs:
     """Draw up to ``n_pairs`` pairs from texts, without replacement.
 
@@ -63,18 +71,20 @@ def draw_context_pairs(
     words : the model's, by row
     rules : how text is cut into them
     window : words to each side, at least 1
+    phrases : neighbouring words that are joined; None: none
     seed : integer >= 0; the draw also depends on how the texts are cut into columns
     """
-    index = WordIndex(rules, pa.array(list(words), pa.large_string()))
-    n_words = len(index)
+    names = list(words)
+    n_words = len(names)
+    index = UnitIndex(rules, names, phrases or Phrases.none())
     rng = np.random.default_rng([seed, 1])
     counts = np.zeros(n_words, np.int64)
     kept = _Kept(n_pairs)
     n_documents = n_tokens = n_sentences = n_in_text = 0
     for column in texts:
-        found = index.find(column)
+        found, _ = index.find(column)
         ids = np.where(found.codes >= 0, found.targets[found.codes], -1).astype(np.int64)
-        ids[ids >= n_words] = -1  # forms that fold to words outside the model
+        ids[ids >= n_words] = -1  # forms that fold to words outside the model, parts of phrases
         sentences = np.cumsum(found.breaks >= SENTENCE_BREAK, dtype=np.int64) + n_sentences
         n_documents += len(column)
         n_tokens += len(ids)

@@ -15,6 +15,7 @@ from vecmill.evaluation.config import EvaluationConfig
 from vecmill.evaluation.geometry import vector_statistics
 from vecmill.evaluation.held_out import VALIDATION_NAME, validate_held_out
 from vecmill.evaluation.items import ITEMS_NAME, benchmark_items, write_items
+from vecmill.evaluation.metric_names import STATISTICS, VALIDATION
 from vecmill.evaluation.quality_score import quality_score
 from vecmill.evaluation.similarity import SimilarityScore, find_word, word_similarity
 from vecmill.evaluation.validation import ValidationScore
@@ -25,13 +26,6 @@ from vecmill.vectors.word_vectors import WordVectors
 # Neighbour lists shown in the report; all of them are in the file.
 _N_LISTS_SHOWN = 10
 _N_NEIGHBOURS_SHOWN = 6
-# Of the statistics, what is worth a metric; all of them are in the file.
-_STATISTICS_REPORTED = ("cosine_mean", "isotropy", "effective_dim", "hubness_skewness", "norm_median")
-
-_VALIDATION_REPORTED = (
-    *("auc", "auc_all_pairs", "auc_by_frequency", "accuracy", "precision", "recall", "f1", "mean_true", "mean_sampled"),
-    *("pair_coverage", "n_scored"),
-)
 
 
 def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
@@ -111,7 +105,7 @@ def evaluate_words(config: EvaluationConfig, io: StageIO) -> StageReport:
             **_analogy_metrics(analogies),
             **_validation_metrics(validation),
             **_quality_metrics(scores, analogies, validation),
-            **{name: statistics[name] for name in _STATISTICS_REPORTED if statistics[name] is not None},
+            **{name: statistics[name] for name in STATISTICS if statistics[name] is not None},
             "n_words": len(vectors),
             "dim": vectors.dim,
             "space_id": vectors.space_id,
@@ -193,7 +187,7 @@ def _analogy_metrics(scores: list[AnalogyScore]) -> dict[str, float]:
 
 def _validation_metrics(score: ValidationScore | None) -> dict[str, Any]:
     found = {} if score is None else score.as_json()
-    return {f"validation_{name}": found[name] for name in _VALIDATION_REPORTED if found.get(name) is not None}
+    return {f"validation_{name}": found[name] for name in VALIDATION if found.get(name) is not None}
 
 
 def _quality_metrics(

@@ -16,6 +16,7 @@ from vecmill.store.stage import StageIO
 from vecmill.vectors.vector_files import load_context_vectors
 from vecmill.vectors.word_vectors import WordVectors
 from vecmill.vocabulary.held_out import Keep, only_held_out
+from vecmill.vocabulary.phrases import Phrases
 from vecmill.vocabulary.token_batches import cut_batch
 from vecmill.vocabulary.vocabulary import Vocabulary
 
@@ -40,6 +41,7 @@ def validate_held_out(vectors: WordVectors, io: StageIO, config: ValidationConfi
         window=config.window,
         n_pairs=config.n_pairs,
         seed=io.seed,
+        phrases=Phrases.load(io.inputs["vocabulary"]),
     )
     if pairs.n_documents == 0:
         raise VocabularyError(

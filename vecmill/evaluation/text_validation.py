@@ -25,6 +25,7 @@ from vecmill.store.stage import StageIO
 from vecmill.text.rules import TokenRules
 from vecmill.vectors.vector_files import load_context_vectors, load_vectors
 from vecmill.vectors.word_vectors import WordVectors
+from vecmill.vocabulary.phrases import PHRASES_NAME, Phrases
 from vecmill.vocabulary.vocabulary import FILE_NAME, Vocabulary
 
 # Words from the top of a vocabulary that tell whether it keeps case.
@@ -40,12 +41,16 @@ class OpenedModel:
     vectors : the model
     rules : how text is cut into its words;  rules_from : where they come from, for people
     context_vectors : float32[n_words, dim], None where it has none
+    phrases : that the text is to be joined to; None where the model has none, or where nobody kept them
+    phrases_lost : whether nobody kept them
     """
 
     vectors: WordVectors
     rules: TokenRules
     rules_from: str
     context_vectors: npt.NDArray[np.floating[Any]] | None = None
+    phrases: Phrases | None = None
+    phrases_lost: bool = False
 
     def with_rules(self, **changes: Any) -> OpenedModel:
         """The model with some of its rules replaced by the caller's."""
@@ -58,7 +63,10 @@ class OpenedModel:
         """The rules in words."""
         case = "lower case" if self.rules.lowercase else "case kept"
         folded = ", case folded" if self.rules.casefold else ""
-        return f"{self.rules.pattern}, {case}{folded} ({self.rules_from})"
+        joined = "" if self.phrases is None else f", phrases joined: {len(self.phrases.table):,}"
+        if self.phrases_lost:
+            joined = ", its phrases not joined, since only its vocabulary artifact has the list"
+        return f"{self.rules.pattern}, {case}{folded}{joined} ({self.rules_from})"
 
 
 def open_model(
@@ -83,10 +91,12 @@ def open_model(
     section = (vocabulary_config or {}).get("vocabulary", vocabulary_config)
     if section and "token_pattern" in section:
         rules = TokenRules(section["token_pattern"], section["lowercase"], section.get("casefold", False))
-        return OpenedModel(vectors, rules, "as the model was made", context_vectors)
+        lost = section.get("phrases") is not None
+        return OpenedModel(vectors, rules, "as the model was made", context_vectors, phrases_lost=lost)
     folder = _vocabulary_folder(path)
     if folder is not None:
-        return OpenedModel(vectors, Vocabulary.load(folder).rules, "as the model was made", context_vectors)
+        phrases = Phrases.load(folder) if (folder / PHRASES_NAME).exists() else None
+        return OpenedModel(vectors, Vocabulary.load(folder).rules, "as the model was made", context_vectors, phrases)
     has_capitals = any(word != word.lower() for word in vectors.words[:_N_CASE_WORDS])
     rules = TokenRules(lowercase=not has_capitals)
     return OpenedModel(vectors, rules, "guessed from the model's words", context_vectors)
@@ -111,6 +121,7 @@ def validate_text(
             window=config.window,
             n_pairs=config.n_pairs,
             seed=seed,
+            phrases=model.phrases,
         )
     return validate_pairs(model.vectors, pairs, config, context_vectors=model.context_vectors, seed=seed)
 

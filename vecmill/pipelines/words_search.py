@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from vecmill.pipelines.words import WORDS, WordsConfig
 from vecmill.store.plan import Pipeline
 from vecmill.tuning.config import SearchConfig
-from vecmill.tuning.space import check_space
+from vecmill.tuning.space import check_objective, check_space
 
 
 class WordsSearchConfig(WordsConfig):
@@ -20,6 +20,7 @@ class WordsSearchConfig(WordsConfig):
     @model_validator(mode="after")
     def _space_fits(self) -> Self:
         check_space(self.base(), self.search)
+        check_objective(self, self.search)
         return self
 
     def base(self) -> WordsConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from vecmill.config.overrides import put
 from vecmill.config.validate import validate
 from vecmill.errors import ConfigError
+from vecmill.evaluation.metric_names import numeric_metrics
 from vecmill.tuning.config import SEARCHED_SECTIONS, SearchConfig
 
 Value = bool | int | float | str
@@ -86,3 +88,29 @@ def check_space(config: Any, search: SearchConfig) -> None:
                 # and only the combination is refused, when it is drawn.
                 if path in str(error):
                     raise
+
+
+def check_objective(config: Any, search: SearchConfig) -> None:
+    """Refuse an objective that the evaluation will not have, before the first training has been paid for.
+
+    Raises
+    ------
+    ConfigError : naming the metric, and those that there will be
+    """
+    held_out = search.folds > 0 or config.encode.validation_share > 0
+    known = numeric_metrics(config.evaluate, held_out=held_out)
+    for name in [search.objective] if isinstance(search.objective, str) else search.objective:
+        if name in known:
+            continue
+        nearest = difflib.get_close_matches(name, known, n=1)
+        if name in numeric_metrics(config.evaluate, held_out=True):
+            todo = "hold documents out (search.folds, or encode.validation_share), or name another metric"
+        elif nearest:
+            todo = f"did you mean {nearest[0]!r}?"
+        else:
+            todo = "correct search.objective, or add the benchmark to evaluate.benchmarks"
+        raise ConfigError(
+            f"search.objective names {name!r}, which the evaluation will not have",
+            expected="one of " + ", ".join(known),
+            todo=todo,
+        )

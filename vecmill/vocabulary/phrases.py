@@ -52,6 +52,11 @@ class Phrases:
         pq.write_table(table, folder / PHRASES_NAME, **PARQUET_OPTIONS)
 
     @classmethod
+    def none(cls) -> Phrases:
+        """No phrases."""
+        return cls(_NONE)
+
+    @classmethod
     def load(cls, folder: Path) -> Phrases:
         """The phrases of a vocabulary's folder; none where it has no ``phrases.parquet``.
 
@@ -61,7 +66,7 @@ class Phrases:
         """
         path = folder / PHRASES_NAME
         if not path.exists():
-            return cls(_NONE)
+            return cls.none()
         try:
             table = pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
