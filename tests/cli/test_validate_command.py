@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from vecmill.cli.main import app
 from vecmill.errors import ConfigError, FormatError, SourceError, VecmillError
 from vecmill.evaluation.text_validation import open_model
+from vecmill.vocabulary.config import VocabularyConfig
 
 TOPICS = (["cat", "dog", "cow", "hen", "fox"], ["saw", "nail", "bolt", "file", "vice"])
 
@@ -110,7 +111,8 @@ def test_phrases_are_joined_as_they_were_in_training(pipelines: Path, workplace:
     score = answer("validate", train, *asked)
     assert score["rules"] == "unicode, lower case, phrases joined: 1 (as the model was made)"
     assert score["n_tokens"] == 4000
-    opened = open_model(train / "vectors", None, config)
+    section = VocabularyConfig(**config["vocabulary"]).model_dump()  # all that a registered version keeps of it
+    opened = open_model(train / "vectors", None, {"vocabulary": section})
     assert opened.rules_said.startswith("unicode, lower case, its phrases not joined, since only its vocab")
 
 
