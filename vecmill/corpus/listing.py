@@ -9,9 +9,11 @@ import glob
 import hashlib
 import importlib.util
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -195,21 +197,22 @@ def _local_file(path: Path, uri: str, name: str, file_digest: Callable[[Path], s
 
 
 def _remote_files(source: str, config: CorpusConfig) -> Iterator[SourceFile]:
+    from vecmill.store.patience import patiently
     from vecmill.store.remote import explain_remote_error, filesystem
 
     scheme = source.partition("://")[0]
     try:
         fs, path = filesystem(source, config.storage_options)
-        is_glob = glob.has_magic(source) and not fs.exists(path)
+        is_glob = glob.has_magic(source) and not _is_there(fs, path)
         if is_glob:
             fixed = _fixed_part(path)
-            details = fs.glob(path, detail=True)
+            details = _glob(fs, path)
         else:
-            details = {path: fs.info(path)}
+            details = {path: patiently(lambda: fs.info(path))}
             fixed = path[: len(path) - len(PurePosixPath(path).name)]
             if details[path]["type"] == "directory":
                 fixed = path.rstrip("/") + "/"
-                details = fs.find(path, detail=True)
+                details = _below(fs, path) if _walks(fs) else patiently(lambda: fs.find(path, detail=True))
                 names = [name for name in details if not _is_bookkeeping(name[len(fixed) :])]
                 details = {name: details[name] for name in _readable(sorted(names), config)}
                 if not details:
@@ -230,6 +233,62 @@ def _remote_files(source: str, config: CorpusConfig) -> Iterator[SourceFile]:
         raise explain_remote_error(error, source) from error
 
 
+def _is_there(fs: Any, path: str) -> bool:
+    # fsspec's own question takes every failure for a no.
+    from vecmill.store.patience import patiently
+
+    try:
+        patiently(lambda: fs.info(path))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _glob(fs: Any, pattern: str) -> dict[str, dict[str, Any]]:
+    from fsspec.utils import glob_translate
+
+    from vecmill.store.patience import patiently
+
+    is_deep = "**" in pattern
+    if not _walks(fs) and (is_deep or fs.protocol[0] != "s3"):
+        return dict(patiently(lambda: fs.glob(pattern, detail=True)))
+    fixed = _fixed_part(pattern)
+    if not _is_there(fs, fixed.rstrip("/")):
+        return {}
+    n_folders = None if is_deep else pattern[len(fixed) :].count("/")
+    matches = re.compile(glob_translate(pattern)).match
+    return {name: info for name, info in _below(fs, fixed.rstrip("/"), n_folders).items() if matches(name)}
+
+
+def _below(fs: Any, folder: str, n_folders: int | None = None) -> dict[str, dict[str, Any]]:
+    """Every file below a remote folder, at most ``n_folders`` further down.
+
+    Not by fsspec's own walk, which leaves out a folder that could not be listed without a word.
+    """
+    from vecmill.store.patience import patiently
+
+    found: dict[str, dict[str, Any]] = {}
+    for info in patiently(lambda: fs.ls(folder, detail=True)):
+        name = info["name"].rstrip("/")
+        if info["type"] == "file":
+            found[info["name"]] = info
+        elif name != folder.rstrip("/") and n_folders != 0:
+            found |= _below(fs, name, None if n_folders is None else n_folders - 1)
+    return found
+
+
+def _walks(fs: Any) -> bool:
+    """Whether fsspec would list this file system folder by folder."""
+    from fsspec import AbstractFileSystem
+    from fsspec.asyn import AsyncFileSystem
+
+    own = (getattr(type(fs), "_find", type(fs).find), getattr(type(fs), "_glob", type(fs).glob))
+    return own in (
+        (AbstractFileSystem.find, AbstractFileSystem.glob),
+        (AsyncFileSystem._find, AsyncFileSystem._glob),
+    )
+
+
 def _is_bookkeeping(name: str) -> bool:
     return any(part.startswith((".", "_")) for part in name.split("/"))
 
@@ -242,8 +301,10 @@ def remote_fingerprint(fs: Any, path: str, info: dict[str, Any]) -> str:
     version = info.get("VersionId")
     if version and version != "null":
         return f"version:{version}"
+    from vecmill.store.patience import PatientStream
+
     digest = hashlib.sha256()
-    with fs.open(path, "rb") as stream:
+    with PatientStream(partial(fs.open, path, "rb")) as stream:
         while block := stream.read(_BLOCK_BYTES):
             digest.update(block)
     return f"sha256:{digest.hexdigest()}"

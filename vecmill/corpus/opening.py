@@ -56,18 +56,23 @@ def _open_raw(file: SourceFile, config: CorpusConfig) -> Iterator[Any]:
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise _changed(file)
         return
+    from vecmill.store.patience import PatientStream
     from vecmill.store.remote import filesystem
 
     fs, path_on_fs = filesystem(file.location, config.storage_options)
-    info = fs.info(path_on_fs)
-    # Comparing an ETag costs one small request; comparing content would cost another reading.
-    same = int(info["size"] or 0) == file.n_bytes
-    if same and not file.fingerprint.startswith("sha256:"):
-        same = remote_fingerprint(fs, path_on_fs, info) == file.fingerprint
-    if not same:
-        raise _changed(file)
-    with fs.open(path_on_fs, "rb") as stream:
-        yield stream
+
+    def reopen() -> Any:
+        info = fs.info(path_on_fs)
+        # Comparing an ETag costs one small request; comparing content would cost another reading.
+        same = int(info["size"] or 0) == file.n_bytes
+        if same and not file.fingerprint.startswith("sha256:"):
+            same = remote_fingerprint(fs, path_on_fs, info) == file.fingerprint
+        if not same:
+            raise _changed(file)
+        return fs.open(path_on_fs, "rb")
+
+    with PatientStream(reopen) as patient:
+        yield patient
 
 
 def decompressed(stream: BinaryIO, compression: Compression) -> Any:

@@ -21,7 +21,7 @@ _IDENTIFY = (
 )
 # Names of exceptions, not classes: the clients that define them are optional and slow to import.
 _NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "TokenRetrievalError"})
-_UNREACHABLE = frozenset(
+UNREACHABLE = frozenset(
     {
         "ClientConnectionError",
         "ClientConnectorDNSError",
@@ -91,9 +91,9 @@ def explain_remote_error(error: BaseException, uri: str, kind: type[VecmillError
     """
     if isinstance(error, VecmillError):
         return error
-    causes = list(_chain(error))
+    causes = list(chain(error))
     names = {type(cause).__name__ for cause in causes}
-    code = next((found for cause in causes if (found := _error_code(cause))), "")
+    code = next((found for cause in causes if (found := error_code(cause))), "")
     said = _without_secrets(str(error)) or type(error).__name__
     if names & _NO_CREDENTIALS:
         return CredentialsError(f"no credentials for {uri} ({said})", todo=_IDENTIFY)
@@ -112,7 +112,7 @@ def explain_remote_error(error: BaseException, uri: str, kind: type[VecmillError
         )
     if isinstance(error, FileNotFoundError):
         return kind(f"{uri} does not exist", todo="check the path; object names are case-sensitive")
-    if names & _UNREACHABLE or isinstance(error, ConnectionError | TimeoutError):
+    if names & UNREACHABLE or isinstance(error, ConnectionError | TimeoutError):
         fault = SourceUnavailable if issubclass(kind, UserError) else kind  # nobody's input is to blame
         return fault(
             f"cannot reach the storage of {uri} at {_endpoint()} ({said})",
@@ -125,7 +125,8 @@ def explain_remote_error(error: BaseException, uri: str, kind: type[VecmillError
     )
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, the outermost first."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -134,7 +135,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _error_code(error: BaseException) -> str:
+def error_code(error: BaseException) -> str:
     """The code an S3 server answered with ("AccessDenied"), empty where there is none."""
     response = getattr(error, "response", None)
     if not isinstance(response, Mapping):
