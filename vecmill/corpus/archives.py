@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Self, cast
 
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.listing import SourceFile
-from vecmill.corpus.naming import ARCHIVES, split_name
+from vecmill.corpus.naming import ARCHIVES, is_wanted, split_name
 from vecmill.corpus.opening import decompressed, explained, rewinds_cheaply
 from vecmill.corpus.record import OnMalformed, malformed
 from vecmill.errors import SourceError
@@ -148,7 +148,7 @@ class _Choice:
 
     def __init__(self, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed) -> None:
         self._file = file
-        self._any_ending = config.format not in ("auto", *ARCHIVES)
+        self._config = config
         self._on_malformed = on_malformed
         self._seen: set[bytes] = set()
         self._n_refused = 0
@@ -168,9 +168,7 @@ class _Choice:
         if problem:
             self.refuse(name, problem, "an archive of regular files, named below its own folder")
             return None
-        if any(part.startswith((".", "_")) for part in parts):
-            return None
-        if not self._any_ending and split_name(name)[0] is None:
+        if not is_wanted(name, self._config):
             return None
         digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
         if digest in self._seen:

@@ -12,7 +12,33 @@ from vecmill.config.secrets import check_options, holds_credentials
 from vecmill.corpus.duplicates_config import DuplicatesConfig
 from vecmill.text.cleaning import CleaningStep
 
-SourceFormat = Literal["txt", "jsonl", "csv", "tsv", "parquet", "mediawiki", "html", "mbox", "eml", "zip", "tar"]
+SourceFormat = Literal[
+    "txt", "jsonl", "csv", "tsv", "parquet", "mediawiki", "html", "mbox", "eml", "code", "zip", "tar"
+]
+CodeLanguage = Literal[
+    "c",
+    "cpp",
+    "csharp",
+    "css",
+    "go",
+    "haskell",
+    "java",
+    "javascript",
+    "julia",
+    "kotlin",
+    "lua",
+    "perl",
+    "php",
+    "python",
+    "r",
+    "ruby",
+    "rust",
+    "scala",
+    "shell",
+    "sql",
+    "swift",
+    "typescript",
+]
 
 
 class CorpusConfig(Config):
@@ -57,6 +83,14 @@ class CorpusConfig(Config):
             "column or JSON key that names each document, unique within its file; none: documents are named by their "
             "position, so inserting one renames those after it. Of mail a header (Message-ID)"
         ),
+    )
+    code_languages: tuple[CodeLanguage, ...] = Field(
+        (), description="programming languages to read of a code tree (format: code); none: all that are known"
+    )
+    code_parts: tuple[Literal["comments", "code"], ...] = Field(
+        ("comments", "code"),
+        min_length=1,
+        description="documents of a file of code: its comments and docstrings, what is left without them, or both",
     )
     csv_delimiter: str = Field(
         ",",

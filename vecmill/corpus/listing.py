@@ -18,7 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vecmill.corpus.config import CorpusConfig, SourceFormat
-from vecmill.corpus.naming import ARCHIVES, COMPRESSIONS, ENDINGS, split_name
+from vecmill.corpus.naming import ARCHIVES, COMPRESSIONS, ENDINGS, is_wanted, split_name
+from vecmill.corpus.tree import files_known_to_git
 from vecmill.errors import SourceError, VecmillError
 from vecmill.store.digest import sha256_file
 
@@ -135,8 +136,10 @@ def _local_paths(source: str, config: CorpusConfig) -> Iterator[tuple[Path, str]
     path = Path(source).expanduser()
     try:
         if path.is_dir():
-            names = sorted(child.relative_to(path).as_posix() for child in _files_below(path))
-            names = _readable(names, config)
+            names = files_known_to_git(path) if config.format == "code" else None
+            if names is None:
+                names = [child.relative_to(path).as_posix() for child in _files_below(path, config)]
+            names = sorted(name for name in names if is_wanted(name, config))
             if not names:
                 raise _nothing_in(source, "folder")
             yield from ((path / name, name) for name in names)
@@ -162,20 +165,16 @@ def _local_paths(source: str, config: CorpusConfig) -> Iterator[tuple[Path, str]
         raise _unreadable(source, error) from error
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder; names that begin with a dot or underscore are other programs' bookkeeping."""
+def _files_below(folder: Path, config: CorpusConfig) -> Iterator[Path]:
+    """Every file below a folder but for what is hidden there."""
     for child in folder.iterdir():
-        if child.name.startswith((".", "_")):
+        if child.name.startswith("." if config.format == "code" else (".", "_")):
             continue
         if child.is_dir():
             if not child.is_symlink():
-                yield from _files_below(child)
+                yield from _files_below(child, config)
         elif child.is_file():
             yield child
-
-
-def _readable(names: list[str], config: CorpusConfig) -> list[str]:
-    return names if config.format != "auto" else [name for name in names if split_name(name)[0] is not None]
 
 
 def _fixed_part(pattern: str) -> str:
@@ -213,8 +212,8 @@ def _remote_files(source: str, config: CorpusConfig) -> Iterator[SourceFile]:
             if details[path]["type"] == "directory":
                 fixed = path.rstrip("/") + "/"
                 details = _below(fs, path) if _walks(fs) else patiently(lambda: fs.find(path, detail=True))
-                names = [name for name in details if not _is_bookkeeping(name[len(fixed) :])]
-                details = {name: details[name] for name in _readable(sorted(names), config)}
+                names = sorted(name for name in details if is_wanted(name[len(fixed) :], config))
+                details = {name: details[name] for name in names}
                 if not details:
                     raise _nothing_in(source, "folder")
         files = {name: info for name, info in details.items() if info["type"] == "file"}
@@ -287,10 +286,6 @@ def _walks(fs: Any) -> bool:
         (AbstractFileSystem.find, AbstractFileSystem.glob),
         (AsyncFileSystem._find, AsyncFileSystem._glob),
     )
-
-
-def _is_bookkeeping(name: str) -> bool:
-    return any(part.startswith((".", "_")) for part in name.split("/"))
 
 
 def remote_fingerprint(fs: Any, path: str, info: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import BinaryIO, Protocol
 
 from vecmill.corpus.archives import Budget, open_entry, tar_entries, zip_entries
 from vecmill.corpus.config import CorpusConfig, SourceFormat
+from vecmill.corpus.formats.code import read_code
 from vecmill.corpus.formats.delimited import read_csv, read_tsv
 from vecmill.corpus.formats.html import read_html
 from vecmill.corpus.formats.jsonl import read_jsonl
@@ -29,6 +30,7 @@ READERS: dict[SourceFormat, Reader] = {
     "html": read_html,
     "mbox": read_mbox,
     "eml": read_eml,
+    "code": read_code,
 }
 
 
