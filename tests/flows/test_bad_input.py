@@ -102,7 +102,7 @@ def test_a_vocabulary_emptied_by_min_count(
     message = message_of(vecmill_run(tmp_path, small_config, prefect_server), 2)
     assert "min_count" in message
     assert "1000000" in message
-    assert finished(small_config) == ["contract", "ingest"]
+    assert finished(small_config) == ["contamination", "contract", "ingest"]
 
 
 def test_a_contract_broken_beyond_the_stated_fraction(
@@ -119,7 +119,7 @@ def test_nan_during_training(tmp_path: Path, small_config: dict[str, Any], prefe
     small_config["train"]["learning_rate"] = 1e30
     message = message_of(vecmill_run(tmp_path, small_config, prefect_server), 1)
     assert "learning_rate" in message
-    assert finished(small_config) == ["contract", "encode", "ingest", "vocabulary"]
+    assert finished(small_config) == ["contamination", "contract", "encode", "ingest", "vocabulary"]
 
 
 def test_the_registry_does_not_answer(
@@ -142,7 +142,7 @@ def test_the_registry_does_not_answer(
     small_config["registry"]["tracking_uri"] = f"sqlite:///{tmp_path / 'mlflow.db'}"
     again = vecmill_run(tmp_path, small_config, prefect_server)
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("cached") == 6
+    assert again.stdout.count("cached") == 7
 
 
 def test_a_full_disk(tmp_path: Path, small_config: dict[str, Any], prefect_server: dict[str, str]) -> None:
@@ -185,4 +185,4 @@ def test_an_interrupt_keeps_what_is_finished(
     assert process.returncode == 130, stderr
     assert stderr.splitlines()[-1] == "vecmill: interrupted; finished stages are kept"
     assert "Traceback" not in stderr
-    assert finished(small_config) == ["contract", "encode", "ingest", "vocabulary"]
+    assert finished(small_config) == ["contamination", "contract", "encode", "ingest", "vocabulary"]

@@ -94,7 +94,7 @@ def gather_facts(
     """
     vectors = WordVectors.load(train_dir / "vectors")
     neighbours = _neighbours(evaluate_dir / "neighbours.parquet")
-    heat_words = _heat_words(neighbours)
+    heat_words = [word for word in _heat_words(neighbours) if word in vectors]
     ids = np.array([vectors.id_of(word) for word in heat_words], dtype=np.int64)
     n = len(ids)
     registered = dict(registration or {})
