@@ -233,7 +233,7 @@ def races() -> tuple[Race, ...]:
         ),
         Race(
             "skipgram_1m_300",
-            "skip-gram, 300, a million words (generated)",
+            "skip-gram, 300, a million words (generated, one round)",
             None,
             {"ours": our_seconds("skipgram", BIG_DIM), "gensim": gensim_seconds("skipgram", BIG_DIM)},
             on_big=True,

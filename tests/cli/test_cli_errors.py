@@ -42,7 +42,7 @@ def refused(tmp_path: Path, *arguments: str, **environment: str) -> str:
         (["run", "words", "--set", "trian.epochs=3"], ["unknown key 'trian'", "did you mean 'train'"]),
         (["run", "words", "--set", "train.epoch=3"], ["unknown key 'train.epoch'", "did you mean 'train.epochs'"]),
         (["run", "words", "--set", "train.dim=0"], ["train.dim = 0", "greater than"]),
-        (["run", "words", "--refresh", "trian"], ["asked to refresh 'trian'", "ingest, contract, contamination, vocabulary"]),
+        (["run", "words", "--refresh", "trian"], ["asked to refresh 'trian'", "contract, contamination, vocabulary"]),
         (["explain", "words", "--set", "corpus.sources=[missing.txt]"], ["missing.txt"]),
     ],
 )
