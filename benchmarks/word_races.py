@@ -181,7 +181,8 @@ print(int(status["VmHWM"].split()[0]) * 1024, done.compile_seconds)
 
 
 def memory_of(corpus: Corpus, dim: int) -> tuple[int, float]:
-    """Peak bytes over the model's two matrices of a process that trains skip-gram, and its seconds of compiling."""
+    """Peak bytes of a process that trains skip-gram, over the model's two matrices and the mapped tokens, which are the
+    page cache's; and its seconds of compiling."""
     with tempfile.TemporaryDirectory(prefix="vecmill-bench-") as name:
         paths = [Path(name) / f"{each}.npy" for each in ("ids", "offsets", "counts")]
         for path, array in zip(paths, (corpus.token_ids, corpus.sentence_offsets, corpus.counts), strict=True):
@@ -189,7 +190,7 @@ def memory_of(corpus: Corpus, dim: int) -> tuple[int, float]:
         command = [sys.executable, "-c", _MEMORY_PROGRAM, *map(str, paths), str(dim)]
         peak, seconds = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     padded = -(-dim // 16) * 16
-    return int(peak) - 2 * len(corpus.words) * padded * 4, float(seconds)
+    return int(peak) - 2 * len(corpus.words) * padded * 4 - corpus.token_ids.nbytes, float(seconds)
 
 
 # A second training of another seed in the same process finds its kernel compiled.

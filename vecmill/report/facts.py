@@ -109,7 +109,7 @@ def gather_facts(
         config={stage: _section(manifest) for stage, manifest in lineage.items()},
         losses=_columns(train_dir / "losses.parquet"),
         neighbours={word: found[:_N_NEIGHBOURS] for word, found in neighbours.items()},
-        word_map=word_map(vectors, _map_words(neighbours)),
+        word_map=word_map(vectors, [word for word in _map_words(neighbours) if word in vectors]),
         heat_words=heat_words,
         heat=vectors.similarities(np.repeat(ids, n), np.tile(ids, n)).reshape(n, n),
         contamination=[] if contamination_dir is None else _read(contamination_dir / "contamination.json", []),

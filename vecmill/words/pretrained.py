@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,10 @@ import numpy.typing as npt
 from vecmill.errors import FormatError
 from vecmill.vectors.word2vec_format import load_word2vec
 from vecmill.vectors.word_vectors import WordVectors
-from vecmill.vocabulary.vocabulary import Vocabulary
 from vecmill.words.config import WordTrainerConfig, pretrained_files
+
+if TYPE_CHECKING:  # it brings polars along, some 50 MB that a training has no use for
+    from vecmill.vocabulary.vocabulary import Vocabulary
 
 _BLOCK_ROWS = 4096
 
