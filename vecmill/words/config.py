@@ -103,8 +103,8 @@ class NegativeSamplingConfig(Config):
         5,
         ge=1,
         le=1_000,
-        description="negatives drawn for each centre word and shared by its window (5-20 for small corpora, "
-        "Mikolov et al. 2013b, sec. 2.2; word2vec.c: 5)",
+        description="negatives drawn for each centre word and shared by its window, in subword_skipgram for each pair "
+        "(5-20 for small corpora, Mikolov et al. 2013b, sec. 2.2; word2vec.c: 5)",
     )
     negative_exponent: float = Field(
         0.75,
