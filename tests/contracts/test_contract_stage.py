@@ -263,6 +263,7 @@ def test_memory_stays_within_the_limit(tmp_path):
             # From last to first, so that sorting has something to do.
             ids = pa.array([f"{n_rows - number:06d}" for number in range(start, start + n)])
             columns = [ids, pa.repeat("a", n), pa.repeat("", n), pa.repeat("123 " * 60, n), pa.repeat(240, n)]
+            columns.append(pa.nulls(n, pa.string()))
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=CORPUS_SCHEMA))
     (tmp_path / "out").mkdir()
     # 72 MB of text, every row failing: 60 MB of excerpts to sort in 64 MB.

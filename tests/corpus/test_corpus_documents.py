@@ -20,7 +20,7 @@ def _corpus(folder: Path, shards: list[int], rows_a_group: int = 3) -> list[str]
         names = [f"{number}-{row}" for row in range(n_rows)]
         ids += names
         texts = [f"text of {name}" for name in names]
-        columns = [names, ["u"] * n_rows, [""] * n_rows, texts, [len(text) for text in texts]]
+        columns = [names, ["u"] * n_rows, [""] * n_rows, texts, [len(text) for text in texts], [None] * n_rows]
         pq.write_table(
             pa.table(columns, schema=CORPUS_SCHEMA), folder / f"part-{number:05d}.parquet", row_group_size=rows_a_group
         )

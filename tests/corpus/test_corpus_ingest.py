@@ -57,6 +57,7 @@ def test_writes_documents_in_order_with_the_stated_schema(tmp_path):
         "n_source_bytes": (tmp_path / "in/a.jsonl").stat().st_size,
         "n_malformed": 0,
         "n_empty": 1,
+        "n_other_language": 0,
         "n_exact_duplicates": 0,
         "n_near_duplicates": 0,
     }

@@ -140,6 +140,7 @@ def corpus(root: Path, texts: list[str], quarantined: tuple[int, ...] = ()) -> S
         "title": [""] * len(texts),
         "text": texts,
         "n_chars": [len(text) for text in texts],
+        "language": [None] * len(texts),
     }
     for name in ("ingest", "contract", "out"):
         (root / name).mkdir(parents=True)

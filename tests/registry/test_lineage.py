@@ -42,6 +42,7 @@ def corpus(folder: Path) -> None:
     for shard, ids in enumerate((["a", "b"], ["c", "d"])):
         uris = [f"file-{shard}.txt"] * 2
         columns = {"doc_id": ids, "source_uri": uris, "title": ["", ""], "text": ["x", "y"], "n_chars": [1, 1]}
+        columns["language"] = [None, None]
         pq.write_table(pa.table(columns, schema=CORPUS_SCHEMA), folder / f"part-{shard:05d}.parquet")
 
 

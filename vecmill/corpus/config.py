@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator
 
@@ -117,6 +117,20 @@ class CorpusConfig(Config):
         ("nfc", "html", "wiki", "urls", "emails", "whitespace"),
         description="cleaning steps in their order; see vecmill.text.cleaning for what each does",
     )
+    identify_language: bool = Field(
+        False,
+        description=(
+            "whether each document's language stands beside it (column language); needs vecmill[language]. Default: "
+            "off, our choice, since it takes longer than all the rest of ingest"
+        ),
+    )
+    languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
+        (),
+        description=(
+            "ISO 639 codes of the languages to keep (en, de), und for texts too short to tell; documents in others are "
+            "dropped. Default: empty, keeps all"
+        ),
+    )
     duplicates: DuplicatesConfig = Field(
         DuplicatesConfig(), description="which documents count as the same, and whether only the first of them stays"
     )
@@ -167,6 +181,16 @@ class CorpusConfig(Config):
                     "AWS_SECRET_ACCESS_KEY in the environment instead"
                 )
         return sources
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _one_language_or_several(cls, languages: Any) -> Any:
+        return (languages,) if isinstance(languages, str) else languages
+
+    @property
+    def tells_language(self) -> bool:
+        """Whether ingest identifies languages, to keep them or to go by them."""
+        return self.identify_language or bool(self.languages)
 
     @field_validator("encoding")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.dedup import Duplicates, Fingerprints, Twin, fingerprint
+from vecmill.corpus.language import LanguageFinder
 from vecmill.corpus.ledger import LEDGER_FILE, Ledger
 from vecmill.corpus.listing import SourceFile, list_sources
 from vecmill.corpus.record import Document
@@ -52,7 +53,9 @@ def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
     ------
     SourceError : a source is missing, unreadable or malformed, or no document is left after cleaning
     CredentialsError : a remote store refused us
+    ConfigError : languages are asked for and cannot be identified
     """
+    finder = LanguageFinder(config.languages) if config.tells_language else None
     files = list_sources(config)
     n_bytes = sum(file.n_bytes for file in files)
     malformed: list[SourceError] = []
@@ -63,26 +66,30 @@ def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
         _ShardWriter(io.output, config.shard_mib << 20) as shards,
     ):
         duplicates = None if config.duplicates.drop == "none" else Duplicates(config.duplicates)
-        for batch, clean in _cleaned(_read(files, config, ledger, malformed, bar.advance), config):
-            twins = _twins(batch, clean, duplicates)
-            for (doc_id, uri, document), text, twin in zip(batch, clean.texts, twins, strict=True):
-                if _is_blank(text):
-                    ledger.leave_out("empty", uri, doc_id)
+        for batch, clean in _cleaned(_read(files, config, ledger, malformed, bar.advance), config, finder):
+            reasons = [_why_left_out(*each, config) for each in zip(clean.texts, clean.languages, strict=True)]
+            twins = _twins(batch, clean, reasons, duplicates)
+            rows = zip(batch, clean.texts, clean.languages, reasons, twins, strict=True)
+            for (doc_id, uri, document), text, language, reason, twin in rows:
+                if reason is not None:
+                    ledger.leave_out(reason, uri, doc_id, detail="" if reason == "empty" else str(language))
                     continue
                 if twin is not None:
                     rule, detail = _told(twin)
                     ledger.leave_out(rule, uri, doc_id, twin=twin.doc_id, detail=detail)
                     continue
                 title = " ".join(document.title.split())
-                shards.write(doc_id, uri, title, text)
+                shards.write(doc_id, uri, title, text, language)
                 if len(shown) < _N_SHOWN:
                     shown.append({"doc_id": doc_id, "title": title, "excerpt": _excerpt(text)})
     n_empty, n_malformed = ledger.count("empty"), ledger.count("malformed")
     if not shards.n_documents:
+        n_other = ledger.count("language")
+        other = f", {n_other} in other languages than {', '.join(config.languages)}" if n_other else ""
         raise SourceError(
             f"the corpus is empty: {len(files)} source file(s) with {n_bytes} bytes hold no document "
-            f"({n_empty} empty after cleaning, {n_malformed} malformed); the first is {files[0].uri}",
-            todo="check corpus.sources, corpus.text_column and corpus.cleaning",
+            f"({n_empty} empty after cleaning, {n_malformed} malformed{other}); the first is {files[0].uri}",
+            todo=f"check corpus.sources, corpus.text_column and corpus.{'languages' if other else 'cleaning'}",
         )
     return StageReport(
         metrics={
@@ -93,6 +100,7 @@ def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
             "n_source_bytes": n_bytes,
             "n_malformed": n_malformed,
             "n_empty": n_empty,
+            "n_other_language": ledger.count("language"),
             "n_exact_duplicates": ledger.count("exact_duplicate"),
             "n_near_duplicates": ledger.count("near_duplicate"),
         },
@@ -127,19 +135,22 @@ def _read(
 
 @dataclass(frozen=True)
 class _Clean:
-    """A batch after everything that threads can do with it: texts in order, fingerprints where duplicates go."""
+    """A batch after everything that threads can do with it, in order; fingerprints only where duplicates go."""
 
     texts: list[str]
+    languages: list[str] | list[None]
     fingerprints: Fingerprints | None
 
 
-def _cleaned(documents: Iterable[_Named], config: CorpusConfig) -> Iterator[tuple[list[_Named], _Clean]]:
+def _cleaned(
+    documents: Iterable[_Named], config: CorpusConfig, finder: LanguageFinder | None
+) -> Iterator[tuple[list[_Named], _Clean]]:
     """Batches of documents and their clean texts, in order; two are cleaned while the next is read."""
     waiting: deque[tuple[list[_Named], Future[_Clean]]] = deque()
     with ThreadPoolExecutor(_CLEANING_THREADS, thread_name_prefix="cleaning") as pool:
         for batch in _batches(documents):
             texts = [document.text for _, _, document in batch]
-            waiting.append((batch, pool.submit(_clean, texts, config)))
+            waiting.append((batch, pool.submit(_clean, texts, config, finder)))
             if len(waiting) > _CLEANING_THREADS:
                 done, cleaned = waiting.popleft()
                 yield done, cleaned.result()
@@ -147,22 +158,30 @@ def _cleaned(documents: Iterable[_Named], config: CorpusConfig) -> Iterator[tupl
             yield done, cleaned.result()
 
 
-def _clean(texts: list[str], config: CorpusConfig) -> _Clean:
+def _clean(texts: list[str], config: CorpusConfig, finder: LanguageFinder | None) -> _Clean:
     texts = clean_column(texts, config.cleaning)
     drops = config.duplicates.drop != "none"
-    return _Clean(texts, fingerprint(texts, config.duplicates) if drops else None)
+    return _Clean(
+        texts,
+        [None] * len(texts) if finder is None else finder.languages_of(texts),
+        fingerprint(texts, config.duplicates) if drops else None,
+    )
 
 
-def _twins(batch: list[_Named], clean: _Clean, duplicates: Duplicates | None) -> list[Twin | None]:
-    """The twin of each document that is not blank among those kept before it."""
+def _why_left_out(text: str, language: str | None, config: CorpusConfig) -> Literal["empty", "language"] | None:
+    if not text or text.isspace():
+        return "empty"
+    return "language" if config.languages and language not in config.languages else None
+
+
+def _twins(
+    batch: list[_Named], clean: _Clean, reasons: Sequence[str | None], duplicates: Duplicates | None
+) -> list[Twin | None]:
+    """The twin of each document that is not left out for another reason, among those kept before it."""
     if duplicates is None or clean.fingerprints is None:
         return [None] * len(batch)
-    judged = np.array([not _is_blank(text) for text in clean.texts], np.bool_)
+    judged = np.array([reason is None for reason in reasons], np.bool_)
     return duplicates.find([doc_id for doc_id, _, _ in batch], clean.fingerprints, judged)
-
-
-def _is_blank(text: str) -> bool:
-    return not text or text.isspace()
 
 
 def _told(twin: Twin) -> tuple[Literal["exact_duplicate", "near_duplicate"], str]:
@@ -230,12 +249,12 @@ class _ShardWriter:
             self._flush()
         self._close()
 
-    def write(self, doc_id: str, source_uri: str, title: str, text: str) -> None:
+    def write(self, doc_id: str, source_uri: str, title: str, text: str, language: str | None) -> None:
         n_bytes = _n_bytes(text) + _n_bytes(title)
         # Before, not after: a large document gets a row group of its own instead of joining a nearly full one.
         if self._group_bytes and self._group_bytes + n_bytes > self._most_group_bytes:
             self._flush()
-        row = (doc_id, source_uri, title, text, len(text))
+        row = (doc_id, source_uri, title, text, len(text), language)
         for column, value in zip(self._columns.values(), row, strict=True):
             column.append(value)
         self._group_bytes += n_bytes
@@ -255,7 +274,7 @@ class _ShardWriter:
             self.rows[name] = 0
             # Ids are random and texts differ, so a dictionary of them would only cost.
             self._writer = pq.ParquetWriter(
-                self._folder / name, CORPUS_SCHEMA, compression="zstd", use_dictionary=["source_uri"]
+                self._folder / name, CORPUS_SCHEMA, compression="zstd", use_dictionary=["source_uri", "language"]
             )
         self._writer.write_batch(pa.RecordBatch.from_pydict(self._columns, schema=CORPUS_SCHEMA), row_group_size=n_rows)
         self.rows[f"part-{len(self.rows) - 1:05d}.parquet"] += n_rows
@@ -289,6 +308,9 @@ def _summary(files: list[SourceFile], n_documents: int, malformed: list[SourceEr
         if n_exact + n_near
         else ""
     )
+    n_other = ledger.count("language")
+    if n_other:
+        repeated += f"\n{n_other:,} documents left out that are in other languages than `corpus.languages` names.\n"
     left_out = "".join(f"\n- {error.found}" for error in malformed)
     return f"{n_documents:,} documents from {len(files):,} source files:\n\n{sources}{more}\n{repeated}" + (
         f"\n{ledger.count('malformed'):,} malformed records left out, the first being:\n{left_out}\n"

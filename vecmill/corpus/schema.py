@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 
-def _field(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
-    return pa.field(name, kind, nullable=False, metadata={"description": meaning})
+def _field(name: str, kind: pa.DataType, meaning: str, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"description": meaning})
 
 
 CORPUS_SCHEMA = pa.schema(
@@ -20,5 +20,11 @@ CORPUS_SCHEMA = pa.schema(
         _field("title", pa.string(), "title of the document, empty where the source states none"),
         _field("text", pa.string(), "cleaned text; newlines and punctuation are kept for splitting into sentences"),
         _field("n_chars", pa.int64(), "length of text in Unicode code points"),
+        _field(
+            "language",
+            pa.string(),
+            "ISO 639 code of the text's language, und where it cannot be told; null where nobody asked",
+            nullable=True,
+        ),
     ]
 )

@@ -69,6 +69,11 @@ def _remarks(by_stage: Mapping[str, StageOutcome]) -> list[str]:
     ingest = by_stage["ingest"].metrics if "ingest" in by_stage else {}
     if ingest.get("n_malformed"):
         found.append(f"{ingest['n_malformed']:,} malformed records were skipped, as corpus.malformed says")
+    if ingest.get("n_other_language"):
+        found.append(
+            f"{ingest['n_other_language']:,} of {ingest['n_read']:,} documents are in other languages than "
+            "corpus.languages names and were left out: dropped.parquet in the ingest artifact says which"
+        )
     n_repeated = ingest.get("n_exact_duplicates", 0) + ingest.get("n_near_duplicates", 0)
     if n_repeated:
         found.append(

@@ -10,6 +10,7 @@ from pydantic import Field
 from vecmill.config.base import Config
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.contract_config import ContractConfig, contract_files
+from vecmill.corpus.language import language_model
 from vecmill.corpus.listing import list_sources
 from vecmill.evaluation.analogy_questions import evaluation_files
 from vecmill.evaluation.benchmarks import benchmark_files
@@ -49,7 +50,13 @@ class WordsConfig(Config):
 
 
 def _sources(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
-    return [ExternalFile(each.uri, each.n_bytes, each.fingerprint) for each in list_sources(config.corpus, file_digest)]
+    files = list_sources(config.corpus, file_digest)
+    found = [ExternalFile(each.uri, each.n_bytes, each.fingerprint) for each in files]
+    if config.corpus.tells_language:
+        # By the library's version: it also says how the model is used.
+        name, model = language_model()
+        found.append(ExternalFile(name, model.stat().st_size, file_digest(model)))
+    return found
 
 
 def _contract(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
