@@ -59,7 +59,8 @@ class LanguageFinder:
         known = [*self._identifier.labels, UNDECIDED]
         for name in wanted:
             if name not in known:
-                near = get_close_matches(name, known, n=1, cutoff=0.5)
+                # Three letters mostly begin with the two: deu, eng, fra.
+                near = [name[:2]] if name[:2] in known else get_close_matches(name, known, n=1, cutoff=0.5)
                 raise ConfigError(
                     f"corpus.languages: no language is called {name!r}",
                     expected=f"ISO 639 codes, of {', '.join(sorted(known))}",
