@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import vecmill
 from vecmill.corpus.contract_config import ContractConfig, contract_file
 from vecmill.corpus.schema import CORPUS_SCHEMA
 from vecmill.errors import ConfigError, ContractViolation
@@ -93,7 +95,13 @@ check_contract(ContractConfig(), StageIO(inputs={{"ingest": Path({str(tmp_path /
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         cwd=tmp_path / "home",
-        env={"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "temporary"), "PATH": "/usr/bin:/bin"},
+        env={
+            "HOME": str(tmp_path / "home"),
+            "TMPDIR": str(tmp_path / "temporary"),
+            "PATH": "/usr/bin:/bin",
+            # The tree under test, which need not be the one that is installed.
+            "PYTHONPATH": str(Path(vecmill.__file__).parents[1]),
+        },
         capture_output=True,
         text=True,
         check=True,
