@@ -51,6 +51,8 @@ def build_expectations(contract: Contract) -> tuple[list[Any], list[Any]]:
     with warnings.catch_warnings():
         # Its import pulls in sre_constants and sre_parse, which the standard library has deprecated.
         warnings.filterwarnings("ignore", message="module 'sre_.*' is deprecated", category=DeprecationWarning)
+        # It tries Google's client, which Ray brings along, and that misses a part of its own.
+        warnings.filterwarnings("ignore", message="Please install grpcio-status", category=ImportWarning)
         from great_expectations.expectations import UnexpectedRowsExpectation
 
     on_table = [_build(contract, each) for each in contract.expectations]
