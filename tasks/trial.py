@@ -73,7 +73,7 @@ def _at_work(run: PipelineRun, config: Any) -> Iterator[None]:
     """Keep `vecmill gc` from the candidate's artifacts while they are made; the search's own record names others."""
     keys: dict[str, str] = {}
     for stage in _stages(run):
-        parts, _ = stage_parts(stage, config, {name: keys[name] for name in stage.inputs}, run.store.file_digest)
+        parts, _ = stage_parts(stage, config, {name: keys[name] for name in stage.inputs}, run.store)
         keys[stage.name] = key_of(parts)
     record = start_run(run.store, f"{run.pipeline.name}.trials", keys)
     try:

@@ -46,3 +46,23 @@ def test_the_comparison_says_what_both_know() -> None:
 def test_too_few_common_pairs_have_no_score(side: str) -> None:
     said = " ".join(printed(compared("WordSim-353", n_common=2, **{side: None})).split())
     assert "pairs that both know, too few to score" in said
+
+
+def test_a_stage_says_what_it_took_over() -> None:
+    stages = [
+        {
+            "stage": "ingest",
+            "key": "k" * 32,
+            "cached": False,
+            "seconds": 1.0,
+            "note": "1 of 21 files read, 20 taken over",
+        },
+        {"stage": "contract", "key": "k" * 32, "cached": True, "seconds": 0.0, "note": ""},
+    ]
+    summary = {"pipeline": "words", "stages": stages, "scores": [], "remarks": [], "model": None, "store": "s"}
+    console = Console(file=io.StringIO(), width=100)
+    show_summary({**summary, "seconds": 1.0}, console)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "built: 1 of 21 files read, 20 taken over" in shown
+    assert "cached " in shown

@@ -20,6 +20,8 @@ def show_summary(summary: dict[str, Any], console: Console) -> None:
         stages.add_column(column, justify=justify)  # type: ignore[arg-type]
     for row in summary["stages"]:
         done = "[green]cached[/]" if row["cached"] else "built"
+        if row.get("note"):
+            done += f": {row['note']}"
         stages.add_row(row["stage"], row["key"][:12], done, f"{row['seconds']:.1f}")
     console.print(stages)
     if summary["scores"]:

@@ -14,10 +14,11 @@ from vecmill.errors import StoreError
 
 LEDGER_FILE = "dropped.parquet"
 
-Rule = Literal["malformed", "empty", "language", "exact_duplicate", "near_duplicate"]
+Rule = Literal["malformed", "forgotten", "empty", "language", "exact_duplicate", "near_duplicate"]
 # The step of ingest at which a rule takes a record out.
 _STEPS: dict[Rule, str] = {
     "malformed": "read",
+    "forgotten": "forget",
     "empty": "clean",
     "language": "language",
     "exact_duplicate": "duplicates",
@@ -32,10 +33,14 @@ def _field(name: str, meaning: str, nullable: bool = False) -> pa.Field:
 
 LEDGER_SCHEMA = pa.schema(
     [
-        _field("doc_id", "the document that was left out; null for a record that could not be read", nullable=True),
+        _field(
+            "doc_id",
+            "the document that was left out; null for a record that could not be read or that must be forgotten",
+            nullable=True,
+        ),
         _field("source_uri", "path or URL of the file it came from, as the configuration spells it"),
         _field("rule", f"why: {', '.join(_STEPS)}; a malformed record counts as quarantined, all others as dropped"),
-        _field("step", "the step of ingest that left it out: read, clean, language, duplicates"),
+        _field("step", "the step of ingest that left it out: read, forget, clean, language, duplicates"),
         _field(
             "twin", "doc_id of the document in the corpus that it repeats; null where no twin is why", nullable=True
         ),
@@ -44,20 +49,33 @@ LEDGER_SCHEMA = pa.schema(
 )
 
 
+# A ledger of one piece says where its rows belong among the documents that are kept.
+N_BEFORE = "n_before"
+PIECE_LEDGER_SCHEMA = LEDGER_SCHEMA.append(
+    pa.field(N_BEFORE, pa.int64(), nullable=False, metadata={"description": "documents kept before this record"})
+)
+
+
 class Ledger:
     """Writes ``dropped.parquet`` beside the shards, in the order of the sources; memory holds 16,384 rows.
+
+    Parameters
+    ----------
+    of_piece : whether rows carry the number of documents kept before them, as :data:`PIECE_LEDGER_SCHEMA` has it
 
     Attributes
     ----------
     n_read : records that the sources hold, those that cannot be read among them; the caller counts them up
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, of_piece: bool = False) -> None:
         self.n_read = 0
         self._counts: Counter[Rule] = Counter()
+        self._schema = PIECE_LEDGER_SCHEMA if of_piece else LEDGER_SCHEMA
         self._rows: list[dict[str, Any]] = []
+        self._tables: list[pa.Table] = []
         self._writer = pq.ParquetWriter(
-            folder / LEDGER_FILE, LEDGER_SCHEMA, compression="zstd", use_dictionary=["source_uri", "rule", "step"]
+            folder / LEDGER_FILE, self._schema, compression="zstd", use_dictionary=["source_uri", "rule", "step"]
         )
 
     def __enter__(self) -> Self:
@@ -67,11 +85,18 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._flush()
+            self._flush(0)
         self._writer.close()
 
     def leave_out(
-        self, rule: Rule, source_uri: str, doc_id: str | None, *, twin: str | None = None, detail: str = ""
+        self,
+        rule: Rule,
+        source_uri: str,
+        doc_id: str | None,
+        *,
+        twin: str | None = None,
+        detail: str = "",
+        n_before: int = 0,
     ) -> None:
         """Enter one record that does not reach the corpus."""
         self._counts[rule] += 1
@@ -83,10 +108,18 @@ class Ledger:
                 "step": _STEPS[rule],
                 "twin": twin,
                 "detail": detail,
+                N_BEFORE: n_before,
             }
         )
         if len(self._rows) >= _BATCH_ROWS:
             self._flush()
+
+    def take_over(self, rows: pa.Table) -> None:
+        """Enter rows of another ledger, in their order."""
+        self._flush()
+        self._counts.update(rows["rule"].to_pylist())
+        self._tables.append(rows.select(self._schema.names).cast(self._schema))
+        self._flush()
 
     def count(self, rule: Rule) -> int:
         """How many records a rule has left out so far."""
@@ -119,7 +152,12 @@ class Ledger:
             )
         return {"n_read": self.n_read, "n_kept": n_kept, "n_dropped": n_dropped, "n_quarantined": n_quarantined}
 
-    def _flush(self) -> None:
+    def _flush(self, least_rows: int = _BATCH_ROWS) -> None:
+        """Write what waits, if it is that much."""
         if self._rows:
-            self._writer.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=LEDGER_SCHEMA))
+            self._tables.append(pa.Table.from_pylist(self._rows, schema=self._schema))
             self._rows = []
+        n_rows = sum(len(table) for table in self._tables)
+        if n_rows and n_rows >= least_rows:
+            self._writer.write_table(pa.concat_tables(self._tables).combine_chunks(), row_group_size=n_rows)
+            self._tables = []

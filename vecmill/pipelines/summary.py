@@ -20,7 +20,8 @@ def summarise(
 
     Returns
     -------
-    ``pipeline``, ``stages`` (each with stage, key, digest, cached, seconds, core_seconds), ``remarks`` (what somebody
+    ``pipeline``, ``stages`` (each with stage, key, digest, cached, seconds, core_seconds, and a note on what was taken
+    over), ``remarks`` (what somebody
     should know although the run went through), ``scores`` (a row a benchmark), ``model`` (name, version, aliases as
     the registry has them now, tracking URI, outcome and verdict of the gate, what was compared, and what release.json
     says), ``store``, ``seconds``
@@ -36,6 +37,7 @@ def summarise(
                 "cached": outcome.cached,
                 "seconds": outcome.seconds,
                 "core_seconds": outcome.core_seconds,
+                "note": "" if outcome.cached else _note(outcome),
             }
             for outcome in outcomes
         ],
@@ -45,6 +47,14 @@ def summarise(
         "store": store.uri,
         "seconds": round(seconds, 3),
     }
+
+
+def _note(outcome: StageOutcome) -> str:
+    """How much of what a stage reads was new, where it is built from pieces."""
+    n_files, n_read = outcome.metrics.get("n_source_files"), outcome.metrics.get("n_source_files_read")
+    if n_files is None or n_read is None or n_read == n_files:
+        return ""
+    return f"{n_read:,} of {n_files:,} files read, {n_files - n_read:,} taken over"
 
 
 def _remarks(by_stage: Mapping[str, StageOutcome]) -> list[str]:

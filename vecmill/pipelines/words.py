@@ -100,6 +100,7 @@ WORDS = Pipeline(
             section="corpus",
             libraries=("gensim", "numba", "numpy", "polars", "pyarrow", "fsspec"),
             external=_sources,
+            forgets=True,
         ),
         Stage(
             "contract",

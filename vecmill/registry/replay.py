@@ -183,7 +183,7 @@ def _for_stage(config: Any, manifest: Manifest) -> Any:
 
 def _changes(stage: Stage, config: Any, before: Manifest, store: ArtifactStore) -> list[str]:
     """What is no longer as it was when the stage ran."""
-    parts, definitions = stage_parts(stage, config, before.parts["inputs"], store.file_digest)
+    parts, definitions = stage_parts(stage, config, before.parts["inputs"], store)
     key = key_of(parts)
     if key == before.key:
         return []

@@ -8,8 +8,10 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,13 +20,17 @@ from pydantic import ConfigDict, Field, field_validator
 from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.config.secrets import check_options, holds_credentials
 from vecmill.errors import StoreError
-from vecmill.store.backend import Backend
+from vecmill.store.backend import Backend, LinkedFile
 from vecmill.store.backend_local import LocalBackend
 from vecmill.store.digest import sha256_file
+from vecmill.store.forgotten import FORGOTTEN_FOLDER, Forgotten, read_forgotten
 from vecmill.store.manifest import MANIFEST_NAME, ArtifactRef, FileEntry, Manifest, content_digest
 from vecmill.store.memo import DigestMemo
 from vecmill.store.os_errors import explained
 from vecmill.store.stage import StageReport
+
+# Folders of the store's root that hold no artifacts.
+_NO_STAGES = frozenset({"runs", FORGOTTEN_FOLDER})
 
 
 class StoreConfig(Config):
@@ -71,6 +77,20 @@ class StoreConfig(Config):
     @classmethod
     def _options_without_secrets(cls, options: dict[str, str]) -> dict[str, str]:
         return check_options(options)
+
+
+@dataclass
+class Composition:
+    """What an artifact is put together from.
+
+    Attributes
+    ----------
+    pieces : in their order
+    links : files of pieces that are files of the artifact as well, by their name there: the piece and the name in it
+    """
+
+    pieces: list[ArtifactRef] = field(default_factory=list)
+    links: dict[str, tuple[ArtifactRef, str]] = field(default_factory=dict)
 
 
 class ArtifactStore:
@@ -161,9 +181,13 @@ class ArtifactStore:
             )
         return self.backend.local_folder(manifest)
 
+    def forgotten(self) -> Forgotten:
+        """The documents that must never come back."""
+        return read_forgotten(self.backend)
+
     def stages(self) -> list[str]:
         """Names of the stages that have a folder in the store."""
-        return [name for name in self.backend.names("") if name != "runs"]
+        return [name for name in self.backend.names("") if name not in _NO_STAGES]
 
     def manifests(self, stage: str | None = None) -> Iterator[Manifest]:
         """Every readable manifest, of one stage or of all, by stage and key."""
@@ -197,11 +221,13 @@ class ArtifactStore:
         work: Callable[[Path], StageReport],
         *,
         replacing: Manifest | None = None,
+        composition: Composition | None = None,
     ) -> Manifest:
         """Run ``work`` on an empty folder and publish what it leaves there.
 
         Called inside :meth:`building`. When ``work`` fails nothing is published and the folder is removed.
-        ``replacing`` is the artifact that stands there and cannot be used.
+        ``replacing`` is the artifact that stands there and cannot be used. ``composition`` is read when ``work`` is
+        done, which may fill it.
 
         Raises
         ------
@@ -212,7 +238,9 @@ class ArtifactStore:
                 started = time.perf_counter()
                 report = work(folder)
                 seconds = time.perf_counter() - started
-                files = file_entries(folder, dict(report.rows))
+                made_of = composition or Composition()
+                linked = self._linked(made_of)
+                files = file_entries(folder, dict(report.rows), linked)
                 manifest = Manifest(
                     stage=stage,
                     key=key,
@@ -231,17 +259,37 @@ class ArtifactStore:
                         "platform": platform.platform(),
                         "python": platform.python_version(),
                     },
+                    pieces=tuple(made_of.pieces),
                 )
-                published = self.backend.publish(folder, manifest, replacing)
+                published = self.backend.publish(folder, manifest, replacing, linked)
             shutil.rmtree(self.checkpoints(stage, key), ignore_errors=True)
             return published
 
+    def _linked(self, composition: Composition) -> dict[str, LinkedFile]:
+        found = {}
+        manifests: dict[ArtifactRef, Manifest] = {}
+        for output_name, (ref, name) in composition.links.items():
+            if ref not in manifests:
+                manifest = self.manifest(ref.stage, ref.key)
+                if manifest is None or manifest.digest != ref.digest:
+                    raise StoreError(
+                        f"the piece {ref.stage}/{ref.key} in {self.uri} is gone while {output_name} was linked to it",
+                        expected="a store that nobody clears during a run",
+                        todo="run again",
+                    )
+                manifests[ref] = manifest
+            entry = next(each for each in manifests[ref].files if each.path == name)
+            found[output_name] = LinkedFile(manifests[ref], entry)
+        return found
 
-def file_entries(folder: Path, rows: Mapping[str, int]) -> tuple[FileEntry, ...]:
-    """An entry for each file below a folder, sorted by path; ``rows`` gives numbers of rows by relative path."""
-    entries = []
+
+def file_entries(
+    folder: Path, rows: Mapping[str, int], linked: Mapping[str, LinkedFile] = MappingProxyType({})
+) -> tuple[FileEntry, ...]:
+    """An entry for each file below a folder or linked to there, sorted by path; ``rows`` gives numbers of rows."""
+    entries = [replace(each.entry, path=name, etag="") for name, each in linked.items()]
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             relative = path.relative_to(folder).as_posix()
             entries.append(FileEntry(relative, path.stat().st_size, sha256_file(path), rows.get(relative)))
-    return tuple(entries)
+    return tuple(sorted(entries, key=lambda each: Path(each.path)))

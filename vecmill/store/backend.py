@@ -7,11 +7,21 @@ one object written in one request, makes them visible; of two writers the first 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from vecmill.store.manifest import Manifest
+from vecmill.store.manifest import FileEntry, Manifest
+
+
+@dataclass(frozen=True)
+class LinkedFile:
+    """A file of a standing artifact that is to be a file of another one as well."""
+
+    manifest: Manifest
+    entry: FileEntry
 
 
 class Backend(Protocol):
@@ -40,17 +50,20 @@ class Backend(Protocol):
     def checkpoints(self, label: str) -> Path:
         """A local folder that outlives a killed process; not created here."""
 
-    def publish(self, scratch: Path, manifest: Manifest, replacing: Manifest | None) -> Manifest:
+    def publish(
+        self, scratch: Path, manifest: Manifest, replacing: Manifest | None, linked: Mapping[str, LinkedFile]
+    ) -> Manifest:
         """Make a finished scratch folder an artifact, in place of the one that the caller found wanting (if any).
 
+        Files that are ``linked`` do not lie in the folder; they are taken from the artifacts that hold them.
         Returns the manifest that stands afterwards, which may be that of another writer who was faster.
         """
 
     def problem(self, manifest: Manifest) -> str | None:
         """Why the files are not those that the manifest states, None if they are."""
 
-    def local_folder(self, manifest: Manifest) -> Path:
-        """A local folder that holds the artifact's files, for reading."""
+    def local_folder(self, manifest: Manifest, names: Sequence[str] = ()) -> Path:
+        """A local folder that holds the artifact's files, or at least those named, for reading."""
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Context manager that keeps other writers of the same name out, where the place can do that."""

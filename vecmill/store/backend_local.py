@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from vecmill.errors import StoreError
+from vecmill.store.backend import LinkedFile
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
 from vecmill.store.os_errors import explained
 
+# What a file system says that knows no hard links, or allows no more of them to one file.
+_NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _SCRATCH = ".tmp"
 _LOCKS = ".locks"
 _CHECKPOINTS = ".checkpoints"
@@ -100,9 +104,14 @@ class LocalBackend:
     def checkpoints(self, label: str) -> Path:
         return self.root / _CHECKPOINTS / label
 
-    def publish(self, scratch: Path, manifest: Manifest, replacing: Manifest | None) -> Manifest:
+    def publish(
+        self, scratch: Path, manifest: Manifest, replacing: Manifest | None, linked: Mapping[str, LinkedFile]
+    ) -> Manifest:
+        for name, each in linked.items():
+            self._link(self.local_folder(each.manifest) / each.entry.path, scratch / name)
         for entry in manifest.files:
-            _sync(scratch / entry.path)
+            if entry.path not in linked:
+                _sync(scratch / entry.path)
         manifest_path = scratch / MANIFEST_NAME
         manifest_path.write_text(manifest.to_json(), encoding="utf-8")
         _sync(manifest_path)
@@ -116,7 +125,21 @@ class LocalBackend:
         else:
             scratch.rename(final)
         _sync(final.parent)
+        for name, each in linked.items():
+            # A new link changes the times by which a file is known, not its content.
+            self._memo.learn(self.local_folder(each.manifest) / each.entry.path, each.entry.sha256)
+            self._memo.learn(final / name, each.entry.sha256)
         return manifest
+
+    def _link(self, source: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            shutil.copyfile(source, target)
+            _sync(target)
 
     def problem(self, manifest: Manifest) -> str | None:
         folder = self.root / manifest.stage / manifest.key
@@ -140,7 +163,7 @@ class LocalBackend:
                 return f"{name} lies there, but its manifest does not state it"
         return None
 
-    def local_folder(self, manifest: Manifest) -> Path:
+    def local_folder(self, manifest: Manifest, names: Sequence[str] = ()) -> Path:
         return self.root / manifest.stage / manifest.key
 
     @contextmanager

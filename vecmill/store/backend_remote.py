@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vecmill.errors import StoreError, VecmillError
+from vecmill.store.backend import LinkedFile
 from vecmill.store.digest import sha256_file
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
@@ -95,7 +97,9 @@ class RemoteBackend:
         # On this host only: a run that is resumed elsewhere starts the stage again.
         return self._cache / "checkpoints" / label
 
-    def publish(self, scratch: Path, manifest: Manifest, replacing: Manifest | None) -> Manifest:
+    def publish(
+        self, scratch: Path, manifest: Manifest, replacing: Manifest | None, linked: Mapping[str, LinkedFile]
+    ) -> Manifest:
         place = f"{manifest.stage}/{manifest.key}"
         prefix = uuid.uuid4().hex[:12]
         with self._explained(place):
@@ -103,7 +107,11 @@ class RemoteBackend:
             for entry in manifest.files:
                 target = self._at(f"{place}/{prefix}/{entry.path}")
                 self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-                self._fs.put_file(str(scratch / entry.path), target)
+                if entry.path in linked:
+                    # Within the storage: nothing travels through this machine.
+                    self._fs.cp_file(self._at(_place_of(linked[entry.path])), target)
+                else:
+                    self._fs.put_file(str(scratch / entry.path), target)
                 files.append(replace(entry, etag=self._etag(target)))
             whole = replace(manifest, files=tuple(files), prefix=prefix)
             standing = self._read_manifest(place)
@@ -116,7 +124,22 @@ class RemoteBackend:
                     self._remove_quietly(f"{place}/{prefix}")
                     return winner
                 self._fs.pipe_file(self._at(f"{place}/{MANIFEST_NAME}"), whole.to_json().encode())
+        self._link_copies(whole, linked)
         return whole
+
+    def _link_copies(self, manifest: Manifest, linked: Mapping[str, LinkedFile]) -> None:
+        """What lies in the cache as a piece need not be fetched again as a file of what the piece belongs to."""
+        for name, each in linked.items():
+            copy = self._copies(each.manifest) / each.entry.path
+            target = self._copies(manifest) / name
+            with contextlib.suppress(OSError):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(copy, target)
+                self._memo.learn(copy, each.entry.sha256)
+                self._memo.learn(target, each.entry.sha256)
+
+    def _copies(self, manifest: Manifest) -> Path:
+        return self._cache / "artifacts" / manifest.stage / f"{manifest.key}-{manifest.digest[:16]}"
 
     def _remove_quietly(self, path: str) -> None:
         """Remove a file or folder; that another writer was faster is no error."""
@@ -165,11 +188,13 @@ class RemoteBackend:
                     return f"{entry.path} was altered: its sha256 is not the one in the manifest"
         return None
 
-    def local_folder(self, manifest: Manifest) -> Path:
+    def local_folder(self, manifest: Manifest, names: Sequence[str] = ()) -> Path:
         place = f"{manifest.stage}/{manifest.key}"
-        folder = self._cache / "artifacts" / manifest.stage / f"{manifest.key}-{manifest.digest[:16]}"
+        folder = self._copies(manifest)
         with self._explained(place):
             for entry in manifest.files:
+                if names and entry.path not in names:
+                    continue
                 target = folder / entry.path
                 if target.is_file() and self._memo.sha256(target) == entry.sha256:
                     continue
@@ -191,6 +216,11 @@ class RemoteBackend:
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         yield
+
+
+def _place_of(linked: LinkedFile) -> str:
+    manifest = linked.manifest
+    return f"{manifest.stage}/{manifest.key}/{manifest.prefix}/{linked.entry.path}"
 
 
 def _sha256_stream(filesystem: Any, target: str) -> str:

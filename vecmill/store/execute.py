@@ -13,7 +13,9 @@ from typing import Any, cast
 
 from vecmill.errors import SourceError
 from vecmill.store.artifact_store import ArtifactStore
+from vecmill.store.forgotten import NOTHING_FORGOTTEN
 from vecmill.store.manifest import ArtifactRef, Manifest
+from vecmill.store.pieces import Mapper, StorePieces
 from vecmill.store.plan import PlannedStage, Stage, artifact_problem, external_parts, key_of, loaded_code, stage_parts
 from vecmill.store.stage import StageFunction, StageIO, StageReport
 
@@ -52,6 +54,7 @@ def run_stage(
     inputs: Mapping[str, ArtifactRef],
     *,
     refresh: bool = False,
+    mapper: Mapper | None = None,
 ) -> StageOutcome:
     """Return the stage's artifact, building it if it does not stand whole in the store.
 
@@ -59,14 +62,15 @@ def run_stage(
     ----------
     config : the pipeline's whole configuration; the stage sees its own section only
     inputs : references to the input artifacts, by stage name
-    refresh : build even if an artifact stands
+    refresh : build even if an artifact stands, and its pieces too
+    mapper : spreads the pieces of the stage over processes or machines; None works in this process
 
     Raises
     ------
     VecmillError : what the stage or the store refuses; artifacts finished before stay
     """
     started = time.perf_counter()
-    parts, definitions = stage_parts(stage, config, {name: ref.key for name, ref in inputs.items()}, store.file_digest)
+    parts, definitions = stage_parts(stage, config, {name: ref.key for name, ref in inputs.items()}, store)
     planned = PlannedStage(stage, key_of(parts), parts, definitions)
     standing = _inputs(store, stage, inputs)
     with store.building(stage.name, planned.key):
@@ -87,6 +91,8 @@ def run_stage(
         folders = {name: store.folder(ref) for name, ref in inputs.items()}
         lineage = {name: dataclasses.asdict(each) for name, each in ancestors(store, list(standing.values())).items()}
 
+        pieces = StorePieces(store, stage.name, stage.libraries, mapper, refresh)
+
         def work(folder: Path) -> StageReport:
             io = StageIO(
                 inputs=folders,
@@ -94,6 +100,9 @@ def run_stage(
                 seed=stage.seed(config),
                 lineage=lineage,
                 checkpoints=store.checkpoints(stage.name, planned.key),
+                pieces=pieces,
+                file_digest=store.file_digest,
+                forgotten=store.forgotten() if stage.forgets else NOTHING_FORGOTTEN,
             )
             report = function(section, io)
             loaded_code(stage, config)
@@ -101,7 +110,14 @@ def run_stage(
             return report
 
         manifest = store.build(
-            stage.name, planned.key, parts, dict(inputs), definitions, work, replacing=planned.manifest
+            stage.name,
+            planned.key,
+            parts,
+            dict(inputs),
+            definitions,
+            work,
+            replacing=planned.manifest,
+            composition=pieces.composition,
         )
     store.remember()
     return _outcome(manifest, cached=False, started=started)
@@ -111,7 +127,7 @@ def _check_unchanged(stage: Stage, config: Any, store: ArtifactStore, parts: Map
     """Refuse what was made while a source changed: it would stand under the key of the old content."""
     if stage.external is None:
         return
-    before, now = parts["external"], external_parts(stage, config, store.file_digest)
+    before, now = parts["external"], external_parts(stage, config, store)
     changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
     if changed:
         raise SourceError(

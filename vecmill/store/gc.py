@@ -50,13 +50,15 @@ def find_garbage(store: ArtifactStore, is_kept: Callable[[Manifest, Path], bool]
         for place, manifest in everything.items()
         if place[0] == root_stage and is_kept(manifest, store.backend.local_folder(manifest))
     ]
-    pending += [place for place in _at_work(store) if place in everything]
+    at_work = _at_work(store)
+    pending += [place for place in everything if _is_at_work(place, at_work)]
     while pending:
         place = pending.pop()
         if place in kept or place not in everything:
             continue
         kept.add(place)
         pending += [(ref.stage, ref.key) for ref in everything[place].inputs.values()]
+        pending += [(ref.stage, ref.key) for ref in everything[place].pieces]
     garbage = tuple(manifest for place, manifest in sorted(everything.items()) if place not in kept)
     return Garbage(garbage, len(kept))
 
@@ -65,7 +67,7 @@ def collect(store: ArtifactStore, garbage: Garbage) -> None:
     """Remove the artifacts that :func:`find_garbage` listed, and what killed processes left half-written."""
     for manifest in garbage.artifacts:
         with store.building(manifest.stage, manifest.key):
-            if (manifest.stage, manifest.key) not in _at_work(store):  # a run may have begun since
+            if not _is_at_work((manifest.stage, manifest.key), _at_work(store)):  # a run may have begun since
                 store.remove(manifest.stage, manifest.key)
     store.backend.sweep()
 
@@ -79,6 +81,11 @@ def _at_work(store: ArtifactStore) -> set[tuple[str, str]]:
         if record.active
         for place in record.keys.items()
     }
+
+
+def _is_at_work(place: tuple[str, str], at_work: set[tuple[str, str]]) -> bool:
+    # Keys of pieces are not in a run's record; while their stage may be at work, all of them stay.
+    return place in at_work or any(place[0].startswith(f"{stage}.") for stage, _ in at_work)
 
 
 def _check_readable(store: ArtifactStore, root_stage: str) -> None:

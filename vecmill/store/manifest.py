@@ -64,6 +64,7 @@ class Manifest:
     finished_at : UTC time in ISO 8601
     host : name, platform, Python version
     prefix : folder inside the artifact's folder under which a remote store keeps the files of this generation
+    pieces : artifacts of its own stage that it was put together from, in their order (:mod:`vecmill.store.pieces`)
     """
 
     stage: str
@@ -81,6 +82,7 @@ class Manifest:
     host: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
     schema_version: int = SCHEMA_VERSION
+    pieces: tuple[ArtifactRef, ...] = ()
 
     @property
     def ref(self) -> ArtifactRef:
@@ -114,6 +116,7 @@ class Manifest:
                 )
             raw["inputs"] = {name: ArtifactRef(**ref) for name, ref in raw["inputs"].items()}
             raw["files"] = tuple(FileEntry(**entry) for entry in raw["files"])
+            raw["pieces"] = tuple(ArtifactRef(**ref) for ref in raw.get("pieces", ()))
             return cls(**raw)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(

@@ -59,6 +59,7 @@ class Stage:
     libraries : distributions whose version may change its result
     external : lists the files outside the store that it reads, given the whole configuration
     also_code : further ``module:name`` roots of its code closure
+    forgets : whether it reads documents from their sources, so that the store's forget list is part of its key
     replicated : whether ``replica`` of the pipeline's configuration, if it has one, gives the stage another seed
     still_valid : given the configuration section and an artifact's folder, says why it no longer counts (or None)
     """
@@ -73,6 +74,7 @@ class Stage:
     external: Callable[[Any, FileDigest], list[ExternalFile]] | None = None
     also_code: tuple[str, ...] = ()
     still_valid: Callable[[Any, Path], str | None] | None = None
+    forgets: bool = False
 
     def core_function(self, config: Any) -> str:
         """``module:name`` of the function that runs under the pipeline's configuration ``config``."""
@@ -139,11 +141,20 @@ def loaded_code(stage: Stage, config: Any) -> CodeDigest:
     ------
     StoreError : the files are no longer those that this process has loaded
     """
-    roots = (stage.core_function(config), *stage.also_code)
+    return loaded_roots((stage.core_function(config), *stage.also_code), stage.name)
+
+
+def loaded_roots(roots: tuple[str, ...], name: str) -> CodeDigest:
+    """Digest of all code that some definitions reach; ``name`` is what a refusal calls the stage.
+
+    Raises
+    ------
+    StoreError : the files are no longer those that this process has loaded
+    """
     code = code_digest(roots)
     if _loaded_code.setdefault(roots, code.digest) != code.digest:
         raise StoreError(
-            f"the code of stage {stage.name} was edited while this process was running",
+            f"the code of stage {name} was edited while this process was running",
             expected="code that stays as it is during a run; a result would stand under the wrong key",
             todo="run again",
         )
@@ -151,7 +162,7 @@ def loaded_code(stage: Stage, config: Any) -> CodeDigest:
 
 
 def stage_parts(
-    stage: Stage, config: Any, input_keys: Mapping[str, str], file_digest: FileDigest
+    stage: Stage, config: Any, input_keys: Mapping[str, str], store: ArtifactStore
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Everything that decides a stage's result, as JSON values, and the digests of its code."""
     code = loaded_code(stage, config)
@@ -161,7 +172,7 @@ def stage_parts(
         "config": {stage.section: key_config(getattr(config, stage.section))},
         "seed": stage.seed(config) if stage.seeded else None,
         "inputs": dict(input_keys),
-        "external": external_parts(stage, config, file_digest),
+        "external": external_parts(stage, config, store),
         "code": code.digest,
         "versions": {
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
@@ -171,9 +182,11 @@ def stage_parts(
     return parts, code.definitions
 
 
-def external_parts(stage: Stage, config: Any, file_digest: FileDigest) -> dict[str, dict[str, Any]]:
-    """Size and fingerprint of each file outside the store that a stage reads, by name."""
-    found = stage.external(config, file_digest) if stage.external else []
+def external_parts(stage: Stage, config: Any, store: ArtifactStore) -> dict[str, dict[str, Any]]:
+    """Size and fingerprint of each file outside the store that a stage reads, by name; and of the forget list."""
+    found = stage.external(config, store.file_digest) if stage.external else []
+    if stage.forgets and (forgotten := store.forgotten()):
+        found = [*found, ExternalFile("forgotten documents", len(forgotten.documents), forgotten.fingerprint)]
     return {each.name: {"bytes": each.n_bytes, "fingerprint": each.fingerprint} for each in found}
 
 
@@ -206,7 +219,7 @@ def make_plan(
     plan: dict[str, PlannedStage] = {}
     for stage in pipeline.stages:
         input_keys = {name: plan[name].key for name in stage.inputs}
-        parts, definitions = stage_parts(stage, config, input_keys, store.file_digest)
+        parts, definitions = stage_parts(stage, config, input_keys, store)
         planned = PlannedStage(stage, key_of(parts), parts, definitions)
         planned.manifest = store.manifest(stage.name, planned.key)
         if planned.manifest is None:

@@ -3,10 +3,95 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from vecmill.store.digest import sha256_file
+from vecmill.store.forgotten import NOTHING_FORGOTTEN, Forgotten
+from vecmill.store.manifest import ArtifactRef
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A share of a stage's work that is an artifact of its own, so that tomorrow's run takes it over.
+
+    Attributes
+    ----------
+    config : what decides its result beside code, files and inputs, as JSON values
+    argument : what its function is given, made of the above; it may cross to another process
+    external : size and fingerprint of each file outside the store that it reads, by name
+    inputs : artifacts that it reads, by name
+    local_files : sha256 of those of the files that lie on this machine, by path; looked at again when it is done
+    n_bytes : size of the work, for progress
+    """
+
+    config: Mapping[str, Any]
+    argument: Any
+    external: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    inputs: Mapping[str, ArtifactRef] = field(default_factory=dict)
+    local_files: Mapping[str, str] = field(default_factory=dict)
+    n_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class BuiltPiece:
+    """A finished piece.
+
+    Attributes
+    ----------
+    ref : the artifact; None where there is no store
+    metrics, table : its report
+    rows : number of rows (None where it has none) of each of its files, by path
+    open : gives a local folder that holds its files (those named, or all), for reading only
+    taken_over : whether it stood already
+    """
+
+    ref: ArtifactRef | None
+    metrics: Mapping[str, Any]
+    table: list[dict[str, Any]]
+    rows: Mapping[str, int | None]
+    open: Callable[..., Path]
+    taken_over: bool = False
+
+
+@dataclass(frozen=True)
+class OlderPiece:
+    """A piece of an earlier run by the same code and configuration over other files."""
+
+    external: Mapping[str, Mapping[str, Any]]
+    open: Callable[..., Path]
+
+
+# (argument, io) -> report; writes into io.output and nowhere else. A definition of a module: its code is in the key.
+PieceFunction = Callable[[Any, "StageIO"], "StageReport"]
+# Given a piece that has to be built and the older ones, the argument that saves reading again what they hold.
+Prepare = Callable[[Piece, Sequence[OlderPiece]], Any]
+
+
+class Pieces(Protocol):
+    """Builds the pieces of a stage, or takes over those that stand."""
+
+    def build(
+        self,
+        kind: str,
+        function: PieceFunction,
+        wanted: Sequence[Piece],
+        *,
+        description: str,
+        prepare: Prepare | None = None,
+    ) -> list[BuiltPiece]:
+        """The pieces in the order wanted; finished ones stay when a later one fails or the process is killed.
+
+        Parameters
+        ----------
+        kind : what the pieces of this function are called, ``[a-z]+``; their place in the store is ``<stage>.<kind>``
+        description : for the progress bar
+        """
+
+    def link(self, piece: BuiltPiece, name: str, output_name: str) -> None:
+        """Make a file of a piece a file of the stage's output as well, without copying it where that can be avoided."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +106,10 @@ class StageIO:
     checkpoints : a local folder of this very artifact that outlives a killed process, for a stage that can resume; it
         may not exist yet, is removed when the artifact is published, and is None where nothing is kept
     lineage : manifests (as JSON values) of every artifact that the output descends from, by stage name
+    pieces : builds shares of the work as artifacts of their own; None where there is no store
+    file_digest : sha256 of a local file, remembered for as long as nobody touches it where there is a store
+    forgotten : documents that must not reach the output
+    advance : of a piece: told how much of its ``n_bytes`` is done
     """
 
     inputs: Mapping[str, Path]
@@ -28,6 +117,10 @@ class StageIO:
     seed: int = 0
     lineage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checkpoints: Path | None = None
+    pieces: Pieces | None = None
+    file_digest: Callable[[Path], str] = sha256_file
+    forgotten: Forgotten = NOTHING_FORGOTTEN
+    advance: Callable[[float], None] = field(default=lambda amount: None)
 
 
 @dataclass(frozen=True)
