@@ -1,15 +1,18 @@
 """How good the word vectors are, ours and gensim's with equal hyperparameters.
 
-    python benchmarks/quality.py [--quick] [--part 1.0] [--epochs 5] [--seeds 3] [--trainers skipgram cbow ...]
-                                 [--sides ours gensim] [--write]
+    python benchmarks/quality.py [--quick] [--part 1.0] [--epochs 5] [--seeds 3 cbow=8 ...]
+                                 [--trainers skipgram cbow ...] [--sides ours gensim] [--write]
 
 Both sides train on the same reviews (``benchmarks/reviews.py``): 100 dimensions, window 5, 5 negatives, sample 1e-3,
-one thread, n-grams of 3 to 6 in 2,000,000 buckets where there are subwords. CBOWs take the word2vec gradient, so that
-both sides compute the same thing. Scores are Spearman correlations of the pairs of which both words have a vector
-(with subwords: also of words that were never seen, or too rare for the vocabulary), and the share of Google analogies
-solved among the 30,000 commonest words, as gensim counts them. Prints a table and, as its last line, RESULT and one
-JSON object: per trainer and benchmark `ours`, `ours_sd`, `gensim`, `gensim_sd` over seeds, and `quality_ok`: our mean
-is nowhere below gensim's mean minus one standard deviation.
+one thread, n-grams of 3 to 6 in 2,000,000 buckets where there are subwords. The row `cbow` takes the word2vec gradient,
+so that both sides compute the same thing; `cbow_exact` is what a user of ours gets (the exact gradient, which divides
+by the number of words in the window, at a learning rate of 0.1), beside the same trainings of gensim's.
+
+Scores are Spearman correlations of the pairs of which both words have a vector (with subwords: also of words that were
+never seen, or too rare for the vocabulary), and the share of Google analogies solved among the 30,000 commonest words,
+as gensim counts them. Prints a table and, as its last line, RESULT and one JSON object: per trainer and benchmark
+`ours`, `ours_sd`, `gensim`, `gensim_sd` over seeds, and `quality_ok`: our mean is nowhere below gensim's mean minus one
+standard deviation.
 
 With ``--write`` each training's scores are kept at once, and a training that stands in the file with the same settings
 and library version is not repeated: hours of the peer's training survive a stop, and a new kernel of ours is compared
@@ -23,6 +26,7 @@ import functools
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -39,7 +43,7 @@ RESULTS = Path(__file__).resolve().parent / "results/quality.json"
 SIMILARITY = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "men": "MEN", "rw": "Rare Words"}
 ANALOGIES = "google_analogies"
 ANALOGY_WORDS = 30_000
-QUICK = {"part": 0.05, "epochs": 1, "seeds": 1}
+QUICK = {"part": 0.05, "epochs": 1, "seeds": ["1"]}
 
 # What both sides are told.
 COMMON: dict[str, Any] = {"dim": 100, "window": 5, "negative_samples": 5, "sample": 1e-3, "min_learning_rate": 1e-4}
@@ -65,6 +69,8 @@ class Trainer:
     function : what is fingerprinted as our code
     learning_rate : what both sides start from, the default of word2vec.c and of fastText
     options : of our configuration, beyond COMMON
+    peer : the row whose gensim trainings it is compared with, where not its own
+    kind : our train.kind, where it is not the row's name
     """
 
     function: str
@@ -72,11 +78,16 @@ class Trainer:
     options: dict[str, Any]
     skipgram: bool
     subwords: bool = False
+    peer: str | None = None
+    kind: str | None = None
 
 
 TRAINERS = {
     "skipgram": Trainer("vecmill.words.trainer:train_vectors", 0.025, {}, skipgram=True),
     "cbow": Trainer("vecmill.words.trainer:train_vectors", 0.05, {"cbow_gradient": "word2vec"}, skipgram=False),
+    "cbow_exact": Trainer(
+        "vecmill.words.trainer:train_vectors", 0.1, {"cbow_gradient": "exact"}, skipgram=False, peer="cbow", kind="cbow"
+    ),
     "subword_skipgram": Trainer(
         "vecmill.words.subword_trainer:train_subword_vectors", 0.025, {}, skipgram=True, subwords=True
     ),
@@ -94,7 +105,7 @@ def train_ours(corpus: Corpus, kind: str, epochs: int, seed: int) -> Trained:
     from vecmill.words.trainer import train_vectors
 
     trainer = TRAINERS[kind]
-    section = {"kind": kind, "epochs": epochs, "threads": 1, "learning_rate": trainer.learning_rate}
+    section = {"kind": trainer.kind or kind, "epochs": epochs, "threads": 1, "learning_rate": trainer.learning_rate}
     config: Any = TypeAdapter(WordsTrainConfig).validate_python(section | COMMON | trainer.options)
     if not trainer.subwords:
         done = train_vectors(corpus.token_ids, corpus.sentence_offsets, corpus.counts, config, seed=seed)
@@ -187,12 +198,25 @@ class Runs:
         return found
 
 
+def seeds_of(given: Sequence[str]) -> Callable[[str], int]:
+    """The trainings of each side that a row takes: `3 cbow=8` is eight for cbow and three for all others."""
+    usual = next((int(each) for each in given if "=" not in each), 3)
+    own = {name: int(number) for name, _, number in (each.partition("=") for each in given if "=" in each)}
+    if unknown := set(own) - set(TRAINERS):
+        sys.exit(f"--seeds names {sorted(unknown)}; the trainers are {list(TRAINERS)}")
+    return lambda trainer: own.get(trainer, own.get(TRAINERS[trainer].peer or trainer, usual))
+
+
 def measure(corpus: Corpus, runs: Runs, options: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    seeds = range(1, options.seeds + 1)
+    n_seeds = seeds_of(options.seeds)
     for trainer in options.trainers:
+        kinds = {"ours": trainer, "gensim": TRAINERS[trainer].peer or trainer}
         sides = {
-            side: [runs.scores(corpus, side, trainer, options.part, options.epochs, seed) for seed in seeds]
+            side: [
+                runs.scores(corpus, side, kinds[side], options.part, options.epochs, seed)
+                for seed in range(1, n_seeds(trainer) + 1)
+            ]
             for side in options.sides
         }
         result[trainer] = {}
@@ -214,19 +238,21 @@ def render(result: dict[str, Any], corpus: Corpus, options: argparse.Namespace) 
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numba", "numpy", "gensim"))
     lines = [
         f"Reviews: {corpus.n_raw_words:,} words, {len(corpus.words):,} different with a count of 5 or more; "
-        f"{options.epochs} epochs, {options.seeds} seeds, mean ± standard deviation over seeds; {versions}, "
+        f"{options.epochs} epochs, mean ± standard deviation over seeds; {versions}, "
         f"{os.cpu_count()} cores. Not worse: our mean is at least gensim's minus its standard deviation.",
         "",
-        "| trainer | benchmark | ours | gensim | not worse |",
-        "| --- | --- | ---: | ---: | :---: |",
+        "| trainer | seeds | benchmark | ours | gensim | not worse |",
+        "| --- | ---: | --- | ---: | ---: | :---: |",
     ]
+    n_seeds = seeds_of(options.seeds)
     titles = SIMILARITY | {ANALOGIES: f"Google analogies, top {ANALOGY_WORDS:,}"}
     for trainer in options.trainers:
         for name, row in result[trainer].items():
             sides = [f"{row[side]:.4f} ± {row[f'{side}_sd']:.4f}" if side in row else "" for side in SIDES]
             judged = len(options.sides) == len(SIDES)
             verdict = ("yes" if row["ours"] >= row["gensim"] - row["gensim_sd"] else "**no**") if judged else ""
-            lines.append(f"| {trainer.replace('_', ' ')} | {titles[name]} | {' | '.join(sides)} | {verdict} |")
+            place = f"{trainer.replace('_', ' ')} | {n_seeds(trainer)}"
+            lines.append(f"| {place} | {titles[name]} | {' | '.join(sides)} | {verdict} |")
     return "\n".join(lines)
 
 
@@ -235,7 +261,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a part of the corpus, one epoch, one seed")
     parser.add_argument("--part", type=float, default=1.0, help="share of the reviews, 0-1")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each side")
+    parser.add_argument("--seeds", nargs="+", default=["3"], help="trainings of each side; 3 cbow=8: eight for cbow")
     parser.add_argument("--trainers", nargs="+", choices=list(TRAINERS), default=list(TRAINERS))
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES), help="who is trained")
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.name}")
