@@ -31,6 +31,7 @@ class Race:
     name : start of the row's names in RESULT
     aim : least ratio wanted, None where there is none
     sides : "ours" and "gensim": train once on a corpus; return seconds
+    functions : what our side runs; a round of ours that was kept counts as long as their code is the same
     on_big : whether it is run on the generated vocabulary of a million words instead of the reviews
     """
 
@@ -38,6 +39,7 @@ class Race:
     title: str
     aim: float | None
     sides: dict[str, Callable[[Corpus], float]]
+    functions: tuple[str, ...] = ("vecmill.words.trainer:train_vectors",)
     on_big: bool = False
 
 
@@ -217,7 +219,8 @@ def races() -> tuple[Race, ...]:
         kind_name = "subword" if kind == "subword_skipgram" else kind
         name = f"{kind_name}_{dim}" + (f"_threads_{threads}" if threads > 1 else "")
         sides = {"ours": our_seconds(kind, dim, threads), "gensim": gensim_seconds(kind, dim, threads)}
-        return Race(name, title, aim, sides)
+        function = "subword_trainer:train_subword_vectors" if kind.startswith("subword") else "trainer:train_vectors"
+        return Race(name, title, aim, sides, (f"vecmill.words.{function}",))
 
     return (
         race("skip-gram, 100 dimensions", 10.0, "skipgram", 100),
@@ -231,6 +234,11 @@ def races() -> tuple[Race, ...]:
             "from text to skip-gram vectors of 100",
             None,
             {"ours": our_stages_seconds, "gensim": gensim_seconds("skipgram", 100, whole=True)},
+            (
+                "vecmill.vocabulary.build:build_vocabulary",
+                "vecmill.vocabulary.encode:encode_corpus",
+                "vecmill.words.train:train_words",
+            ),
         ),
         Race(
             "skipgram_1m_300",

@@ -43,22 +43,17 @@ from word_races import BIG_DIM, Race, big_corpus, first_part, memory_of, races, 
 RESULTS = Path(__file__).resolve().parent / "results/words.json"
 GLOVE_RESULTS = RESULTS.with_name("glove.json")
 QUICK_PART, FULL_PART = 0.05, 0.3
-_OURS = (
-    "vecmill.words.trainer:train_vectors",
-    "vecmill.words.subword_trainer:train_subword_vectors",
-    "vecmill.words.train:train_words",
-    "vecmill.vocabulary.build:build_vocabulary",
-    "vecmill.vocabulary.encode:encode_corpus",
-)
 
 
 @functools.cache
-def _version(side: str) -> str:
+def _version(side: str, race: str) -> str:
+    """What a kept round must have been measured with to count: of ours, the code that this race runs."""
     if side == "gensim":
         return f"gensim {metadata.version('gensim')}"
     from vecmill.store.closure import code_digest
 
-    return f"vecmill {code_digest(_OURS).digest}"
+    functions = next((each.functions for each in races() if each.name == race), ())
+    return f"vecmill {code_digest(functions).digest}"
 
 
 class Rounds:
@@ -80,7 +75,13 @@ class Rounds:
             load = os.getloadavg()[0]
             speed = corpus.n_raw_words / run(corpus)
             print(f"round {number}, {race.name}, {side}: {speed / 1e6:.3f} M words/s, load {load:.1f}", flush=True)
-            row = {"size": self._size, "race": race.name, "side": side, "round": number, "version": _version(side)}
+            row = {
+                "size": self._size,
+                "race": race.name,
+                "side": side,
+                "round": number,
+                "version": _version(side, race.name),
+            }
             self._rows.append({**row, "processor": processor(), "load": round(load, 2), "words_per_second": speed})
         self.keep({})
 
@@ -103,7 +104,7 @@ class Rounds:
 
     @staticmethod
     def _of(row: dict[str, Any]) -> str:
-        return _version(row["side"]) if row["processor"] == processor() else "another machine"
+        return _version(row["side"], row["race"]) if row["processor"] == processor() else "another machine"
 
 
 def summary(rounds: Rounds, entered: list[Race]) -> dict[str, Any]:
