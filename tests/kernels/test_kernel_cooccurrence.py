@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ from vecmill.kernels.cooccurrence import (
     list_occurrences,
     merge_rows,
     pair_units,
+    put_in_random_order,
 )
 
 TESTS = Path(__file__).parents[1]
@@ -190,3 +193,30 @@ def test_plain_python_gives_the_same_answers(name):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
+
+
+def numbered_pairs(n):
+    pairs = np.empty(n, PAIR)
+    pairs["row"], pairs["col"], pairs["value"] = np.arange(n), 7 * np.arange(n), 0.5 + np.arange(n)
+    return pairs
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 1000])
+def test_a_shuffle_keeps_every_pair_whole_and_follows_its_key(n):
+    shuffled, again, other = (numbered_pairs(n) for _ in range(3))
+    for pairs, key in ((shuffled, 3), (again, 3), (other, 4)):
+        put_in_random_order(pairs, np.uint64(key))
+    np.testing.assert_array_equal(np.sort(shuffled), numbered_pairs(n))
+    np.testing.assert_array_equal(shuffled, again)
+    assert n < 1000 or not np.array_equal(shuffled, other)
+
+
+def test_all_orders_are_equally_likely():
+    n_shuffles = 24_000
+    seen = Counter()
+    for key in range(n_shuffles):
+        pairs = numbered_pairs(4)
+        put_in_random_order(pairs, np.uint64(key * 0x9E3779B97F4A7C15 & (1 << 64) - 1))
+        seen[tuple(pairs["row"].tolist())] += 1
+    assert len(seen) == 24
+    assert scipy.stats.chisquare(list(seen.values())).pvalue > 1e-4

@@ -197,7 +197,7 @@ def test_enough_pairs_are_shared_by_threads(tmp_path, monkeypatch):
     seen = []
     chunk = glove_trainer._Run.train_chunk
 
-    def record(self, pairs):
+    def record(self, pairs, key):
         seen.append((pairs.size, int((pairs["row"] == pairs["col"]).sum())))
         return chunk(self, pairs)
 
@@ -237,6 +237,24 @@ def test_every_epoch_takes_the_chunks_in_another_order(tmp_path, monkeypatch):
     trained(tmp_path, with_(epochs=4))
     assert len(set(orders)) == 4
     assert {tuple(sorted(order)) for order in orders} == {tuple(range(32))}
+
+
+def test_every_epoch_takes_the_pairs_of_a_chunk_in_another_order(tmp_path, monkeypatch):
+    taken = []
+
+    def record(pairs, *rest):
+        taken.append(pairs.copy())
+        return train_kernel(pairs, *rest)
+
+    train_kernel = glove_trainer.train_glove
+    monkeypatch.setattr(glove_trainer, "train_glove", record)
+    trained(tmp_path, with_(epochs=3, threads=1))
+    largest = max(map(len, taken))
+    orders = {pairs.tobytes() for pairs in taken if len(pairs) == largest}
+    assert len(orders) >= 3
+    assert {np.sort(np.concatenate(taken[1 + 32 * epoch :][:32])).tobytes() for epoch in range(3)} == {
+        np.sort(np.concatenate(taken[1:33])).tobytes()
+    }
 
 
 def test_divergence_in_the_last_step_is_found(tmp_path, monkeypatch):

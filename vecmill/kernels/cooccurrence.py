@@ -260,3 +260,13 @@ def group_by_chunk(
         place = ends[chunks[i]]
         grouped[place] = pairs[i]
         ends[chunks[i]] = place + 1
+
+
+@kernel
+def put_in_random_order(pairs: npt.NDArray[Any], key: np.uint64) -> None:
+    """Shuffle PAIR[n] in place (Fisher and Yates); the order depends on n and the key alone."""
+    for i in range(pairs.shape[0] - 1, 0, -1):
+        j = draw_below(mix64(key + np.uint64(i) * GAMMA), i + 1)
+        row, col, value = pairs[i]["row"], pairs[i]["col"], pairs[i]["value"]
+        pairs[i]["row"], pairs[i]["col"], pairs[i]["value"] = pairs[j]["row"], pairs[j]["col"], pairs[j]["value"]
+        pairs[j]["row"], pairs[j]["col"], pairs[j]["value"] = row, col, value

@@ -20,10 +20,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vecmill.kernels.jit import kernel
+from vecmill.kernels.jit import COMPILES, kernel
+from vecmill.kernels.vector_steps import prefetch_row
 
 # A step divided by the root of this is below half a unit in the last place of 1, in float64 as in float32.
 FROZEN = 1e36
+
+# Pairs between asking for rows and changing them: four rows of 0.9 kB each come from memory meanwhile.
+_AHEAD = 4
+# float32 of a cache line and of a register, the unit that rows are padded to.
+_LANES = 16
 
 
 @kernel
@@ -73,8 +79,7 @@ def train_glove(
 
     Parameters
     ----------
-    pairs : PAIR[n] (see ``cooccurrence``), values above 0. Neighbours with the same row cost least, as it stays in the
-        first cache
+    pairs : PAIR[n] (see ``cooccurrence``), values above 0
     center, context : floating[n_words, 2, row_length], rows as above and their sums of squares, changed in place
     symmetric : each pair of two different words stands for X[row, col] and X[col, row], and is learned in this order
 
@@ -88,7 +93,15 @@ def train_glove(
     log_x_max = math.log(x_max)
     loss = 0.0
     n_updates = 0
+    n_vectors = 2 * center.shape[2] // _LANES
     for k in range(pairs.shape[0]):
+        if COMPILES and k + _AHEAD < pairs.shape[0]:
+            next_row, next_col = pairs[k + _AHEAD]["row"], pairs[k + _AHEAD]["col"]
+            prefetch_row(center[next_row].ctypes.data, n_vectors)
+            prefetch_row(context[next_col].ctypes.data, n_vectors)
+            if symmetric:
+                prefetch_row(center[next_col].ctypes.data, n_vectors)
+                prefetch_row(context[next_row].ctypes.data, n_vectors)
         row, col = pairs[k]["row"], pairs[k]["col"]
         exact_log = math.log(np.float64(pairs[k]["value"]))
         log_count = center.dtype.type(exact_log)

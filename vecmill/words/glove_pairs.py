@@ -1,8 +1,8 @@
 """The counted pairs on disk, shuffled once: chunks that each hold a random part of all pairs.
 
-A trainer takes whole chunks, in a new random order each epoch. Within a chunk pairs stay sorted by row, so that a row
-is loaded once for all its pairs there; with chunks of a quarter of a million pairs that is a few pairs for a row of a
-usual vocabulary. Which chunk a pair falls to depends on its number and the seed alone.
+A trainer takes whole chunks, in a new random order each epoch, and shuffles each of them in memory: pairs are learned
+as if in an order that is random throughout, as in the authors' program, and the disk is read in one piece. Which chunk
+a pair falls to depends on its number and the seed alone.
 
 Where a folder outlives the process, whole files of pairs are kept there, so that a training that goes on need not
 count again:

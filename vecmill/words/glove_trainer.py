@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecmill.errors import TrainingDiverged, VocabularyError
-from vecmill.kernels.cooccurrence import PAIR
+from vecmill.kernels.cooccurrence import PAIR, put_in_random_order
 from vecmill.kernels.glove import train_glove
 from vecmill.progress import Bar, track
 from vecmill.words.checkpoint import Checkpoints, training_digest
@@ -35,7 +35,7 @@ from vecmill.words.progress_state import EpochResult, Progress, epochs_without_i
 _CHECK_ROWS = 1 << 14
 
 # First number of a SeedSequence spawn key; each purpose of randomness has a branch of its own.
-_INITIAL_VECTORS, _EPOCH, _SHUFFLE = 0, 1, 2
+_INITIAL_VECTORS, _EPOCH, _SHUFFLE, _CHUNK = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def train_glove_vectors(
     run = _Run(pairs, model, config, seed, threads=_thread_count(config, pairs))
     resumed_at = progress.epoch + progress.n_tokens_done / pairs.n_chunks
     begun = time.perf_counter()
-    run.train_chunk(np.empty(0, PAIR))
+    run.train_chunk(np.empty(0, PAIR), np.uint64(0))
     compiled = time.perf_counter()
     run.train(progress, saved)
     finished = time.perf_counter()
@@ -168,7 +168,7 @@ def count_and_shuffle(
         memory_bytes=config.memory_bytes,
         folder=folder,
     )
-    key = _random(seed, _SHUFFLE).generate_state(1, np.uint64)[0]
+    key = _key(seed, _SHUFFLE)
     pairs = shuffle_pairs(counting.pairs(), folder, key=key, memory_bytes=config.memory_bytes)
     if pairs.n_pairs == 0:
         raise VocabularyError(
@@ -279,7 +279,7 @@ class _Run:
             except queue.Empty:
                 return
             pairs = self.pairs.read(chunk)
-            loss, n_pairs = self.train_chunk(pairs)
+            loss, n_pairs = self.train_chunk(pairs, _key(self.seed, _CHUNK, epoch, chunk))
             if not math.isfinite(loss):
                 self.stop.set()
                 raise _diverged(self.config, f"the loss became {loss} in epoch {epoch + 1} of {self.config.epochs}")
@@ -287,13 +287,19 @@ class _Run:
             if due():
                 return
 
-    def train_chunk(self, pairs: npt.NDArray[np.void]) -> tuple[float, int]:
+    def train_chunk(self, pairs: npt.NDArray[np.void], key: np.uint64) -> tuple[float, int]:
+        """Train on pairs in an order that follows the key; see ``kernels.glove.train_glove``."""
         config = self.config
+        put_in_random_order(pairs, key)
         return train_glove(pairs, self.model.center, self.model.context, config.x_max, config.alpha, config.symmetric)
 
 
 def _random(seed: int, *branch: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(seed, spawn_key=branch)
+
+
+def _key(seed: int, *branch: int) -> np.uint64:
+    return _random(seed, *branch).generate_state(1, np.uint64)[0]
 
 
 def _threads(config: GloveConfig) -> int:
