@@ -199,7 +199,7 @@ def test_enough_pairs_are_shared_by_threads(tmp_path, monkeypatch):
 
     def record(self, pairs, key):
         seen.append((pairs.size, int((pairs["row"] == pairs["col"]).sum())))
-        return chunk(self, pairs)
+        return chunk(self, pairs, key)
 
     monkeypatch.setattr(glove_trainer._Run, "train_chunk", record)
     corpus = token_ids, np.array([0, token_ids.size]), counts
