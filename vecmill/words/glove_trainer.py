@@ -299,7 +299,7 @@ def _random(seed: int, *branch: int) -> np.random.SeedSequence:
 
 
 def _key(seed: int, *branch: int) -> np.uint64:
-    return _random(seed, *branch).generate_state(1, np.uint64)[0]
+    return np.uint64(_random(seed, *branch).generate_state(1, np.uint64)[0])
 
 
 def _threads(config: GloveConfig) -> int:
