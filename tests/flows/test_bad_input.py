@@ -95,6 +95,22 @@ def test_a_missing_file_is_refused_before_anything_starts(tmp_path: Path, small_
     assert not (tmp_path / ".vecmill").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("", "ratings.tsv: the file is empty. Expected: the header word1, word2, score, separated by tabs."),
+        ("word1\tword2\tscore\n", "ratings.tsv: no pair follows the header. Expected: one rated word pair a line"),
+    ],
+)
+def test_an_empty_benchmark_is_refused_before_anything_starts(
+    tmp_path: Path, small_config: dict[str, Any], content: str, found: str
+) -> None:
+    (tmp_path / "ratings.tsv").write_text(content)
+    small_config["evaluate"] = {"benchmarks": ["men", "./ratings.tsv"]}
+    assert found in message_of(vecmill_run(tmp_path, small_config, {}), 2)
+    assert not (tmp_path / ".vecmill").exists() and finished(small_config) == []
+
+
 def test_a_vocabulary_emptied_by_min_count(
     tmp_path: Path, small_config: dict[str, Any], prefect_server: dict[str, str]
 ) -> None:

@@ -219,7 +219,8 @@ def test_one_pair(finished: FinishedModel, config: RegistryConfig, client: Any) 
     assert said["outcome"] == "not separable" and champion(client) == "1"
     assert (
         "there is nothing to compare on (wordsim353: 1 pairs of different words; a comparison needs 30 (min_items)); "
-        "evaluate on a benchmark with 30 rated pairs of different words or more, or move the alias by hand"
+        "evaluate on a benchmark with 30 rated pairs of different words or more and ratings that differ, or move the "
+        "alias by hand"
     ) in said["verdict"]
 
 

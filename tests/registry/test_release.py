@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
@@ -93,6 +95,9 @@ def test_a_map_may_not_have_to_be_better_than_none() -> None:
 def with_vectors(io: StageIO, vectors: WordVectors) -> StageIO:
     shutil.rmtree(io.inputs["train"] / "vectors")
     vectors.save(io.inputs["train"] / "vectors")
+    word, near = vectors.words[:2]
+    table = pa.table({"word": [word], "rank": [1], "neighbour": [near], "cosine": [0.5]})
+    pq.write_table(table, io.inputs["evaluate"] / "neighbours.parquet")
     return io
 
 

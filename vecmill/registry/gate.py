@@ -320,7 +320,7 @@ def _decision(
         reasons = "; ".join(f"{name}: {why}" for name, why in comparison.left_out.items())
         return NOT_SEPARABLE, (
             f"{stays}: there is nothing to compare on ({reasons}); evaluate on a benchmark with {policy.min_items} "
-            f"rated pairs of different words or more, {by_hand}"
+            f"rated pairs of different words or more and ratings that differ, {by_hand}"
         )
     if comparison.n_common < policy.min_items:
         return NOT_SEPARABLE, (

@@ -44,6 +44,7 @@ from vecmill.registry.record import Record, gather, write, write_files
 from vecmill.registry.session import calling, registry_session
 from vecmill.registry.settling import Settled, Version, settle
 from vecmill.store.stage import StageIO, StageReport
+from vecmill.vectors.word_vectors import WordVectors
 
 REGISTRATION_NAME = "registration.json"
 LINEAGE_TAG = f"{TECHNICAL}lineage"
@@ -64,9 +65,11 @@ def register_model(config: RegistryConfig, io: StageIO) -> StageReport:
     ------
     ConfigError : the primary metric or a guard's benchmark is none that the evaluation has, or the experiment's files
         go elsewhere
+    FormatError : the vectors hold NaN or infinity, or are damaged; nothing has been registered
     RegistryError : the registry does not answer or refuses; the run is marked FAILED there if that is possible
     """
     record = gather(io)
+    WordVectors.load(io.inputs["train"] / "vectors")  # refuses NaN and damage; once a version stands it is too late
     score = primary_score(record, config.primary_metric)
     check_policy(config, record.benchmarks)
     uri = resolve_tracking_uri(config)
@@ -156,13 +159,28 @@ def _experiment(client: Any, config: RegistryConfig, uri: str) -> str:
 
 
 def _unfinished(client: Any, config: RegistryConfig, record: Record, uri: str) -> Version | None:
-    """A version made from the same artifacts whose registration broke off before the verdict."""
+    """A version made from the same artifacts whose registration broke off: without verdict, or with an open run.
+
+    The latter is one whose process was killed while aliases moved: any command that writes finishes the move, verdict
+    and all, and knows nothing of this run.
+    """
     query = f"name = '{config.model_name}' and tags.`{LINEAGE_TAG}` = '{shortened(record.lineage_digest)}'"
     with calling(uri, f"look for versions of {config.model_name}"):
         for each in client.search_model_versions(query):
-            if VERDICT_TAG not in each.tags and each.status == "READY":
+            if each.status == "READY" and (VERDICT_TAG not in each.tags or _run_is_open(client, each.run_id)):
                 return Version(str(each.version), each.run_id, each.source.removeprefix("models:/"))
     return None
+
+
+def _run_is_open(client: Any, run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.get_run(run_id).info.status) != "FINISHED"
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False  # removed for good, by somebody who wanted it gone
 
 
 def _new_version(
