@@ -206,6 +206,9 @@ def _new_version(
             _store_files(client, run_id, io, record)
         with calling(uri, "store the model"):
             model_id = _store_model(run_id, io, record)
+            # MLflow ends a run when it has logged a model. This one is over when the aliases have moved: until then
+            # people see it running, and a registration that was killed can be told from one that is complete.
+            client.update_run(run_id, status="RUNNING")
         with calling(uri, f"register a version of {config.model_name}"):
             tags = {
                 **contest_tags(record.scores, record.benchmarks),
