@@ -20,10 +20,11 @@ from vecmill.tuning.config import SearchConfig
 from vecmill.tuning.finalists import BASELINE, Finalist, Finding, judge, train_finalists
 from vecmill.tuning.folds import fold_configs, mean_evaluation
 from vecmill.tuning.log import has_champion, log_search
+from vecmill.tuning.objective import Evaluation
 from vecmill.tuning.report import search_markdown
 from vecmill.tuning.space import Value, values_at, with_values
 from vecmill.tuning.storage import storage_uri
-from vecmill.tuning.trials import Evaluation, Study, contradiction
+from vecmill.tuning.trials import Study, contradiction
 
 
 def open_study(run: PipelineRun, search: SearchConfig) -> Study:

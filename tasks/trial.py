@@ -19,7 +19,7 @@ from vecmill.store.execute import StageOutcome, run_stage
 from vecmill.store.manifest import ArtifactRef
 from vecmill.store.plan import key_of, stage_parts
 from vecmill.store.runs import finish_run, start_run
-from vecmill.tuning.trials import Evaluation
+from vecmill.tuning.objective import Evaluation
 
 # The stage whose metrics a search looks at; what comes after it belongs to the winner alone.
 LAST_STAGE = "evaluate"

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from servers import free_port, listens, stop, wait_until
+from servers import free_port, listens, postgres, stop, wait_until
 from vecmill.quiet import be_quiet
 
 be_quiet()
@@ -70,3 +71,21 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     finally:
         stop(server)
         log.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URI of a PostgreSQL on loopback that asks for a password, without a database's name."""
+    with postgres() as uri:
+        yield uri
+
+
+@pytest.fixture
+def postgres_database(postgres_server: str) -> str:
+    """The URI of an empty database there."""
+    import psycopg
+
+    name = f"d{uuid.uuid4().hex}"
+    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return f"{postgres_server}/{name}"

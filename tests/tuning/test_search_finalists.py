@@ -13,8 +13,9 @@ from vecmill.evaluation.comparison_config import ComparisonConfig
 from vecmill.evaluation.items import BenchmarkItems, ModelItems
 from vecmill.tuning.config import SearchConfig
 from vecmill.tuning.finalists import Finalist, judge, train_finalists
+from vecmill.tuning.objective import Evaluation
 from vecmill.tuning.report import search_markdown, search_report
-from vecmill.tuning.trials import Evaluation, Study
+from vecmill.tuning.trials import Study
 
 N_ITEMS = 400
 

@@ -16,8 +16,9 @@ from vecmill.config.validate import validate
 from vecmill.errors import ConfigError, TrainingDiverged
 from vecmill.tuning import database
 from vecmill.tuning.config import SearchConfig
+from vecmill.tuning.objective import Evaluation
 from vecmill.tuning.space import Value
-from vecmill.tuning.trials import Evaluation, Study, contradiction
+from vecmill.tuning.trials import Study, contradiction
 
 SPACE = {"train.x": {"low": -1.0, "high": 1.0}, "train.n": {"low": 1, "high": 4}}
 

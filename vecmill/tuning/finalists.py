@@ -14,8 +14,9 @@ from vecmill.evaluation.comparison_config import ComparisonConfig
 from vecmill.evaluation.items import ModelItems
 from vecmill.progress import track
 from vecmill.tuning.config import SearchConfig
+from vecmill.tuning.objective import Evaluation, objective_score
 from vecmill.tuning.space import Value
-from vecmill.tuning.trials import Evaluation, Study, objective_score
+from vecmill.tuning.trials import Study
 
 BASELINE = -1
 

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vecmill.tuning.objective import Evaluation
 from vecmill.tuning.space import Value, with_values
-from vecmill.tuning.trials import Evaluation
 
 
 def fold_configs(config: Any, n_folds: int) -> Iterator[Any]:

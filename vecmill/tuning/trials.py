@@ -23,36 +23,21 @@ from vecmill.tuning.config import SearchConfig
 from vecmill.tuning.database import (
     distribution_of,
     give_up_dead_trials,
+    one_at_a_time,
     open_database,
     pruner_of,
     quiet_optuna,
     sampler_of,
     sign_trial,
+    still_there,
     usable,
 )
+from vecmill.tuning.objective import Evaluation, objective_score
 from vecmill.tuning.space import Value
 
 _SAME, _REASON, _SECONDS, _STAGES, _AGAIN = "same", "reason", "seconds", "stages", "again"
+_SURPLUS = "surplus"
 _POLL_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What training and scoring one candidate came to.
-
-    Attributes
-    ----------
-    metrics : of the evaluate stage
-    seconds : wall time, cached stages included
-    n_stages, n_cached : stages that the candidate went through, and how many of them stood already
-    outcome : whatever the caller wants to find again
-    """
-
-    metrics: Mapping[str, Any]
-    seconds: float = 0.0
-    n_stages: int = 0
-    n_cached: int = 0
-    outcome: Any = None
 
 
 @dataclass(frozen=True)
@@ -96,29 +81,6 @@ Evaluator = Callable[[Mapping[str, Value], float], Evaluation]
 Reader = Callable[[Mapping[str, Value], list[str]], Mapping[str, Value]]
 
 
-def objective_score(search: SearchConfig, metrics: Mapping[str, Any]) -> float:
-    """The number that the search maximises: one metric, or the weighted mean of several.
-
-    Raises
-    ------
-    ConfigError : the evaluation has no such metric, or it is no number
-    """
-    weights = search.objective if isinstance(search.objective, dict) else {search.objective: 1.0}
-    total = 0.0
-    for name, weight in weights.items():
-        value = metrics.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-            numbers = sorted(key for key, each in metrics.items() if isinstance(each, float))
-            raise ConfigError(
-                f"search.objective names {name!r}, which the evaluation "
-                + ("lacks" if value is None else f"has as {value!r}"),
-                expected="one of " + ", ".join(numbers),
-                todo="correct search.objective, or add the benchmark to evaluate.benchmarks",
-            )
-        total += weight * value
-    return total / sum(weights.values())
-
-
 class Study:
     """The trials of one search, in a database.
 
@@ -145,6 +107,7 @@ class Study:
         import optuna
 
         self.search = search
+        self._storage = storage
         self._seed = seed
         self._read = read
         self._lock = threading.Lock()
@@ -153,7 +116,7 @@ class Study:
         fields = {"space", "sampler", "pruner", "pilot_shares", "objective", "folds"}
         definition = search.model_dump(mode="json", include=fields)
         self.name = f"vecmill-{digest_json({'base': base, 'seed': seed, **definition})[:16]}"
-        with quiet_optuna(), usable(storage):
+        with quiet_optuna(), one_at_a_time(storage), usable(storage):
             self._study = optuna.create_study(
                 storage=open_database(storage),
                 study_name=self.name,
@@ -220,18 +183,25 @@ class Study:
         A candidate whose training diverges, that leaves no vocabulary, or whose values contradict each other counts as
         failed and the search goes on; anything else ends it, and what is finished stays.
         """
-        with quiet_optuna():
+        with quiet_optuna(), still_there(self._storage):
             give_up_dead_trials(self._study)
             while (left := self._left()) > 0:
-                self._enqueue(left)
+                with one_at_a_time(self._storage):  # else each worker would put the same to the front
+                    self._enqueue(left)
                 self._draw(evaluate, left)
                 self._wait_for_other_workers()
 
-    def _left(self) -> int:
+    def _wanted(self) -> int:
         wanted = self.search.n_trials
-        if self.search.sampler == "grid":
-            wanted = min(wanted, len(self._cells()))
-        return wanted - sum(self._trial(each).judged for each in self._study.get_trials(deepcopy=False))
+        return min(wanted, len(self._cells())) if self.search.sampler == "grid" else wanted
+
+    def _left(self) -> int:
+        return self._wanted() - sum(self._trial(each).judged for each in self._study.get_trials(deepcopy=False))
+
+    def _is_surplus(self, number: int) -> bool:
+        """Whether enough trials were drawn before this one; workers that draw the last ones at once all ask."""
+        earlier = [self._trial(each) for each in self._study.get_trials(deepcopy=False) if each.number < number]
+        return sum(each.judged or each.state == "running" for each in earlier) >= self._wanted()
 
     def _cells(self) -> list[dict[str, Value]]:
         """All combinations of a grid, in an order of its own for each seed."""
@@ -251,7 +221,11 @@ class Study:
                 self._study.enqueue_trial(each.params, user_attrs={_AGAIN: each.number})
         if self.search.sampler == "grid":
             waiting = sum(each.state.name == "WAITING" for each in self._study.get_trials(deepcopy=False))
-            known = {repr(sorted(each.system_attrs.get("fixed_params", each.params).items())) for each in trials}
+            known = {
+                repr(sorted(each.system_attrs.get("fixed_params", each.params).items()))
+                for each in trials
+                if _SURPLUS not in each.user_attrs
+            }
             new = [cell for cell in self._cells() if repr(sorted(cell.items())) not in known]
             for cell in new[: max(left - waiting, 0)]:
                 self._study.enqueue_trial(cell, skip_if_exists=True)
@@ -285,6 +259,10 @@ class Study:
 
         def objective(trial: Any) -> float:
             sign_trial(trial)
+            if self._is_surplus(trial.number):
+                trial.set_user_attr(_SURPLUS, True)
+                bar.advance()
+                raise _Failed
             with self._lock:
                 # A sampler of its own: one that went on from trial to trial would begin anew with each process.
                 digest = digest_json({"seed": self._seed, "trial": trial.number})
@@ -303,7 +281,7 @@ class Study:
             return score
 
         def enough(study: Any, trial: Any) -> None:
-            if self._left() <= 0:  # other workers have done the rest
+            if _SURPLUS in trial.user_attrs or self._left() <= 0:  # other workers do, or have done, the rest
                 study.stop()
 
         with track("trials", left, "trials") as bar:
@@ -329,7 +307,8 @@ class Study:
     def trials(self) -> list[Trial]:
         """All trials, in the order in which they were drawn."""
         with quiet_optuna():
-            return [self._trial(each) for each in self._study.get_trials(deepcopy=False)]
+            found = self._study.get_trials(deepcopy=False)
+        return [self._trial(each) for each in found if _SURPLUS not in each.user_attrs]
 
     def _trial(self, found: Any) -> Trial:
         shares = self.search.pilot_shares
