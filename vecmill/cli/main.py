@@ -266,6 +266,37 @@ def gc(
 
 
 @app.command()
+def forget(
+    documents: Annotated[
+        list[str], typer.Argument(metavar="DOC_ID...", help="Names of documents, as the column doc_id has them.")
+    ] = [],  # noqa: B006
+    listed: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="A text file that names documents, one a line.")
+    ] = None,
+    prove: Annotated[
+        list[str],
+        typer.Option("--prove", metavar="TEXT", help="Look for this text in all that remains; repeatable."),
+    ] = [],  # noqa: B006
+    registry: Annotated[
+        bool, typer.Option("--registry", help="Also withdraw registered versions that were made from them.")
+    ] = False,
+    rebuild: Annotated[bool, typer.Option(help="Run the pipeline afterwards.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    pipeline: Annotated[str, typer.Option("--pipeline", help="Deployment whose store is meant.")] = "words",
+    file: File = Path(PIPELINES_FILE),
+    set_: Set = [],  # noqa: B006
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Remove documents and all that was made from them for good, rebuild the rest, and prove that they are gone."""
+    from vecmill.cli.forget import Options
+    from vecmill.cli.forget import forget as forget_documents
+
+    options = Options(documents, listed, prove, registry, rebuild, dry_run, pipeline, file, set_)
+    forget_documents(options, as_json=json, debug=debug)
+
+
+@app.command()
 def browse(
     name: Name = "words",
     file: File = Path(PIPELINES_FILE),

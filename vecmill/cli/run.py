@@ -31,8 +31,12 @@ def run_pipeline(
     file: Path, name: str, overrides: list[str], refresh: tuple[str, ...], *, as_json: bool, debug: bool
 ) -> None:
     """Run the pipeline ``name`` and print what it came to."""
+    show_run(run_target(open_target(file, name, overrides, refresh), debug=debug), as_json=as_json)
+
+
+def run_target(target: Target, *, debug: bool) -> dict[str, Any]:
+    """Run a pipeline, or answer from the store if everything stands; what it came to, as plain JSON values."""
     started = time.perf_counter()
-    target = open_target(file, name, overrides, refresh)
     console = stderr_console()
     plan = target.plan()
     target.store.remember()
@@ -45,9 +49,15 @@ def run_pipeline(
             console.print("vecmill: interrupted; finished stages are kept")
             sys.exit(130)
         summary["seconds"] = round(time.perf_counter() - started, 3)
+    return {**summary, "searches": True} if target.pipeline.searches else summary
+
+
+def show_run(summary: dict[str, Any], *, as_json: bool) -> None:
+    """Print what a run came to, for people or as one JSON object."""
+    searches = summary.pop("searches", False)
     if as_json:
         sys.stdout.write(json_module.dumps(summary, ensure_ascii=False, allow_nan=False) + "\n")
-    elif target.pipeline.searches:
+    elif searches:
         # Late: what it stands on takes longer to import than a cached run takes.
         from vecmill.cli.search_table import show_search
 

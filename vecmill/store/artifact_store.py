@@ -123,6 +123,11 @@ class ArtifactStore:
         return RemoteBackend(config.uri.rstrip("/"), found, root, self._cache, self._memo)
 
     @property
+    def cache(self) -> Path:
+        """Local folder of remembered digests and copies of remote artifacts."""
+        return self._cache
+
+    @property
     def uri(self) -> str:
         """Root of the store, absolute."""
         return self.backend.uri

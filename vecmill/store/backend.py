@@ -7,12 +7,13 @@ one object written in one request, makes them visible; of two writers the first 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vecmill.store.byte_scan import ByteScan
 from vecmill.store.manifest import FileEntry, Manifest
 
 
@@ -46,6 +47,15 @@ class Backend(Protocol):
 
     def sweep(self) -> int:
         """Remove what killed processes left half-written; gives the number of folders removed."""
+
+    def remove_copies(self, stage: str, key: str) -> None:
+        """Remove checkpoints of an artifact and copies of its files on this machine."""
+
+    def remove_leftovers(self) -> None:
+        """Remove all half-written work on this machine; for when nobody is at work."""
+
+    def scan(self, scan: ByteScan, passing: Callable[[str], bool]) -> None:
+        """Search every file of the store, except those whose path below the root ``passing`` names."""
 
     def checkpoints(self, label: str) -> Path:
         """A local folder that outlives a killed process; not created here."""

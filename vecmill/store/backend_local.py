@@ -7,12 +7,13 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from vecmill.errors import StoreError
 from vecmill.store.backend import LinkedFile
+from vecmill.store.byte_scan import ByteScan
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
 from vecmill.store.os_errors import explained
@@ -100,6 +101,16 @@ class LocalBackend:
                 shutil.rmtree(leftover, ignore_errors=True)
                 n_removed += 1
         return n_removed
+
+    def remove_copies(self, stage: str, key: str) -> None:
+        shutil.rmtree(self.checkpoints(f"{stage}-{key}"), ignore_errors=True)
+
+    def remove_leftovers(self) -> None:
+        shutil.rmtree(self.root / _SCRATCH, ignore_errors=True)
+        shutil.rmtree(self.root / _CHECKPOINTS, ignore_errors=True)
+
+    def scan(self, scan: ByteScan, passing: Callable[[str], bool]) -> None:
+        scan.folder(self.root, lambda path: passing(path.relative_to(self.root).as_posix()))
 
     def checkpoints(self, label: str) -> Path:
         return self.root / _CHECKPOINTS / label

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,7 @@ from typing import Any
 
 from vecmill.errors import StoreError, VecmillError
 from vecmill.store.backend import LinkedFile
+from vecmill.store.byte_scan import ByteScan, scan_objects
 from vecmill.store.digest import sha256_file
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
@@ -92,6 +93,20 @@ class RemoteBackend:
                 shutil.rmtree(leftover, ignore_errors=True)
                 n_removed += 1
         return n_removed
+
+    def remove_copies(self, stage: str, key: str) -> None:
+        shutil.rmtree(self.checkpoints(f"{stage}-{key}"), ignore_errors=True)
+        for copy in (self._cache / "artifacts" / stage).glob(f"{key}-*"):
+            shutil.rmtree(copy, ignore_errors=True)
+
+    def remove_leftovers(self) -> None:
+        shutil.rmtree(self._cache / "checkpoints", ignore_errors=True)
+        for leftover in self._cache.glob("scratch-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def scan(self, scan: ByteScan, passing: Callable[[str], bool]) -> None:
+        with self._explained(""):
+            scan_objects(scan, self._fs, self._root, self.uri, passing)
 
     def checkpoints(self, label: str) -> Path:
         # On this host only: a run that is resumed elsewhere starts the stage again.
