@@ -31,7 +31,7 @@ from vecmill.registry.withdraw import ServedVersion, served_versions, withdraw
 from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.byte_scan import ByteScan, Hit
 from vecmill.store.forget import Affected, affected_by, refuse_while_running, remove_affected
-from vecmill.store.forgotten import FORGOTTEN_FOLDER, ForgottenDocument, add_forgotten
+from vecmill.store.forgotten import FORGOTTEN_FOLDER, add_forgotten
 
 _DOC_ID = re.compile(r"[0-9a-f]{32}")
 _PROOF_SUFFIX = ".proof.json"
@@ -87,13 +87,13 @@ def forget(options: Options, *, as_json: bool, debug: bool) -> None:
 
     event_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(2)}"
     # First the list: if the rest is broken off, no run brings the documents back.
-    add_forgotten(store.backend, event_id, [*found.documents, *(ForgottenDocument(name) for name in found.missing)])
+    add_forgotten(store.backend, event_id, set(found.documents) - set(store.forgotten().documents))
     if options.registry:
         for version in served:
             withdraw(version, tracking_uri)
     n_bytes = remove_affected(store, affected)
     _clear_prefect(_prefect_home())
-    console.print(f"Removed {len(affected.artifacts)} artifacts, {human_bytes(n_bytes)}", soft_wrap=True)
+    console.print(f"Removed {_counted(len(affected.artifacts), 'artifact')}, {human_bytes(n_bytes)}", soft_wrap=True)
 
     summary, trouble = _rebuilt(target, options, debug) if options.rebuild else (None, None)
     scan = _proof(target, tracking_uri, [*options.proven, *_names(found, doc_ids)])
@@ -264,13 +264,17 @@ def _say_found(
     console: Console, found: Found, affected: Affected, served: Sequence[ServedVersion], options: Options
 ) -> None:
     sources = sorted({each.source_uri for each in found.documents})
-    n_named = len({each.doc_id for each in found.documents}) - len(found.copies)
+    named = {each.doc_id for each in found.documents} - set(found.copies)
     copies = f" and {len(found.copies):,} with the very same text" if found.copies else ""
-    console.print(f"{n_named:,} documents{copies}, from {_listed(sources)}", soft_wrap=True, markup=False)
+    if sources:
+        text = f"{_counted(len(named), 'document')}{copies}, from {_listed(sources)}"
+    else:
+        text = f"{_counted(len(found.missing), 'document')} on the forget list; nothing holds them"
+    console.print(text, soft_wrap=True, markup=False)
     verb = "would go" if options.dry_run else "go"
     stages = Counter(each.stage for each in affected.artifacts)
     console.print(
-        f"What holds them or was made from them: {sum(stages.values())} artifacts {verb} "
+        f"What holds them or was made from them: {_counted(sum(stages.values()), 'artifact')} {verb} "
         f"({', '.join(f'{n} {stage}' for stage, n in sorted(stages.items())) or 'none'}), {affected.n_kept} stay",
         soft_wrap=True,
     )
@@ -284,8 +288,8 @@ def _say_found(
         for each in served[:_MOST_SHOWN]:
             console.print(f"  {each.shown}", soft_wrap=True, markup=False)
         console.print(
-            f"The registry serves {len(served)} versions that were made from them; they "
-            + (deleted if options.registry else "stay. To withdraw them and their files, add --registry"),
+            f"The registry serves {_counted(len(served), 'version')} made from them, which "
+            + (deleted if options.registry else "stay: to withdraw them with their files, add --registry"),
             soft_wrap=True,
         )
     if os.environ.get("PREFECT_API_URL"):
@@ -298,10 +302,11 @@ def _say_found(
 
 def _say_proof(console: Console, scan: ByteScan, options: Options, found: Found, record: str) -> None:
     n = len(options.proven)
-    what = f"{n} texts and the names of the documents" if n else "The names of the documents (no --prove TEXT given)"
+    names = "the names of the documents"
+    what = f"{_counted(n, 'text')} and {names}" if n else f"{names} (no --prove TEXT was given)"
     console.print(
         f"Proof: {what} were looked for in {scan.found.n_files:,} files, {human_bytes(scan.found.n_bytes)}, unpacked "
-        f"where they are packed, and found in {len({hit.place for hit in scan.found.hits}):,}",
+        f"where they are packed, and found in {len({hit.place for hit in scan.found.hits}) or 'none'}",
         soft_wrap=True,
     )
     for place in scan.found.unread[:_MOST_SHOWN]:
@@ -326,6 +331,10 @@ def _not_gone(hits: Sequence[Hit], served: Sequence[ServedVersion]) -> StoreErro
         if served
         else "see what these places are, remove them, and run the same command again",
     )
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
 def _listed(names: Sequence[str]) -> str:

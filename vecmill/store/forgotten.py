@@ -61,10 +61,12 @@ class Forgotten:
         """Whether a document is on the list, by its name or by its clean text."""
         return doc_id in self.doc_ids or bool(self.text_digests and text and text_digest(text) in self.text_digests)
 
-    def within(self, uris: Iterable[str]) -> list[str]:
-        """Names of the documents on the list that came from some files, sorted."""
+    def within(self, uris: Iterable[str]) -> str | None:
+        """What tells one list from another as far as some files are concerned; None where it names none of theirs."""
         wanted = set(uris)
-        return sorted({each.doc_id for each in self.documents if each.source_uri in wanted or not each.source_uri})
+        names = {each.doc_id for each in self.documents if each.source_uri in wanted or not each.source_uri}
+        # A digest: what is built without the documents does not name them.
+        return f"sha256:{digest_json(sorted(names))}" if names else None
 
     @property
     def fingerprint(self) -> str:
@@ -120,5 +122,8 @@ def read_forgotten(place: _Place) -> Forgotten:
 
 def add_forgotten(place: _Place, event_id: str, documents: Iterable[ForgottenDocument]) -> None:
     """Put documents on the list, for good."""
-    content = json.dumps({"documents": [asdict(each) for each in sorted(set(documents))]}, indent=1) + "\n"
+    documents = sorted(set(documents))
+    if not documents:
+        return
+    content = json.dumps({"documents": [asdict(each) for each in documents]}, indent=1) + "\n"
     place.write(f"{FORGOTTEN_FOLDER}/{event_id}{_SUFFIX}", content.encode())
