@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from vecmill.cli.common import stderr_console, stdout_console
+from vecmill.cli.common import open_target, stderr_console, stdout_console
 from vecmill.errors import RegistryError
 
 _EXIT_CODES = {"same": 0, "differs": 1, "cannot be replayed": 2}
@@ -36,11 +36,12 @@ def replay_version(
     from vecmill.registry.replay import replay
     from vecmill.registry.stored import run_lineage
     from vecmill.store.artifact_store import ArtifactStore, StoreConfig
+    from vecmill.store.forgotten import add_forgotten
 
     with open_registry(pipeline, file, overrides) as found:
         one = find_version(found.client, found.model_name, version)
-        standing = [] if one.run_id is None else [each.path for each in found.client.list_artifacts(one.run_id)]
-        if one.run_id is None or "manifests" not in standing:
+        kept = [] if one.run_id is None else [each.path for each in found.client.list_artifacts(one.run_id)]
+        if one.run_id is None or "manifests" not in kept:
             raise RegistryError(
                 f"version {one.number} of {found.model_name} keeps no manifests",
                 expected="the folder manifests among the files of its run",
@@ -49,6 +50,9 @@ def replay_version(
         lineage = run_lineage(found.client, one.run_id)
     with TemporaryDirectory(prefix="vecmill-replay-", dir=scratch) as folder:
         store = ArtifactStore(StoreConfig(uri=f"{folder}/store", cache=f"{folder}/cache"))
+        # What must be forgotten is not read again here either.
+        standing = open_target(file, pipeline, overrides).store
+        add_forgotten(store.backend, "replay", standing.forgotten().documents)
         console = stderr_console()
         with show_progress_on(TerminalBars(console) if console.is_terminal else LogLines(console)):
             result = replay(lineage, WORDS, store, anyway=anyway)
