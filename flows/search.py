@@ -26,7 +26,7 @@ def search(config: WordsSearchConfig, refresh: list[str] | None = None) -> dict[
     refuse_refresh(refresh or ())
     started = time.perf_counter()
     with (
-        show_only("trial", "finalists", "waiting", "registering", "logging"),
+        show_only("nodes", "trial", "finalists", "waiting", "registering", "logging"),
         pipeline_run(WORDS_SEARCH, config.base()) as run,
     ):
         study = open_study(run, config.search)

@@ -22,10 +22,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 
 from tasks.artifacts import publish
+from vecmill.engine.engine import Engine, LocalEngine, open_engine
 from vecmill.errors import StorageFull, TrainingDiverged, UserError, VecmillError
 from vecmill.pipelines.summary import summarise
 from vecmill.store.artifact_store import ArtifactStore
-from vecmill.store.execute import StageOutcome, run_stage
+from vecmill.store.execute import StageOutcome
 from vecmill.store.plan import Pipeline, make_plan
 from vecmill.store.runs import finish_run, latest_keys, start_run
 
@@ -39,11 +40,19 @@ class PipelineRun:
     tasks, and would walk through the whole store.
     """
 
-    def __init__(self, pipeline: Pipeline, config: Any, store: ArtifactStore, refresh: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        config: Any,
+        store: ArtifactStore,
+        refresh: tuple[str, ...] = (),
+        engine: Engine | None = None,
+    ) -> None:
         self.pipeline = pipeline
         self.config = config
         self.store = store
         self.refresh = refresh
+        self.engine = engine or LocalEngine()
         self.started = time.perf_counter()
         self.outcomes: list[StageOutcome] = []
 
@@ -62,7 +71,10 @@ def pipeline_run(pipeline: Pipeline, config: Any, refresh: tuple[str, ...] = ())
             log.info("%s will run: %s", planned.stage.name, cause)
     record = start_run(store, pipeline.name, {each.stage.name: each.key for each in plan})
     try:
-        yield PipelineRun(pipeline, config, store, refresh)
+        with open_engine(config) as engine:
+            if pipeline.searches or not all(each.hit for each in plan):
+                engine.start()
+            yield PipelineRun(pipeline, config, store, refresh, engine)
     except BaseException as error:
         with contextlib.suppress(VecmillError, OSError):  # the disk that failed the run may refuse its record too
             finish_run(store, record, error=str(error) or type(error).__name__)
@@ -127,7 +139,7 @@ def build_or_reuse(run: PipelineRun, name: str, inputs: tuple[StageOutcome, ...]
     if given != stage.inputs:
         raise TypeError(f"{name} reads {stage.inputs}, the flow gave it {given}")
     refs = {each.stage: each.ref for each in inputs}
-    return run_stage(stage, run.config, run.store, refs, refresh=name in run.refresh)
+    return run.engine.run_stage(stage, run.config, run.store, refs, refresh=name in run.refresh)
 
 
 def _worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:

@@ -15,7 +15,7 @@ from prefect.states import Completed
 
 from tasks.caching import PipelineRun
 from tasks.register import register
-from vecmill.store.execute import StageOutcome, run_stage
+from vecmill.store.execute import StageOutcome
 from vecmill.store.manifest import ArtifactRef
 from vecmill.store.plan import key_of, stage_parts
 from vecmill.store.runs import finish_run, start_run
@@ -49,8 +49,9 @@ def _trial(run: PipelineRun, config: Any) -> State[Evaluation]:
     with _at_work(run, config):
         for stage in _stages(run):
             inputs: dict[str, ArtifactRef] = {name: outcomes[name].ref for name in stage.inputs}
-            with nullcontext() if stage.name in _SIDE_BY_SIDE else _one_at_a_time:
-                outcomes[stage.name] = run_stage(stage, config, run.store, inputs)
+            apart = stage.name in _SIDE_BY_SIDE or not run.engine.in_this_process
+            with nullcontext() if apart else _one_at_a_time:
+                outcomes[stage.name] = run.engine.run_stage(stage, config, run.store, inputs)
     n_cached = sum(each.cached for each in outcomes.values())
     evaluation = Evaluation(
         metrics=outcomes[LAST_STAGE].metrics,

@@ -30,6 +30,7 @@ FLOORS: list[list[str]] = [
     ["registry"],
     ["tuning"],
     ["pipelines"],
+    ["engine"],
     ["cli"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

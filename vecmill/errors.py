@@ -5,12 +5,14 @@
     │   └── StorageFull         the disk (or quota) ran out while writing
     ├── SourceUnavailable       a source of text did not answer; it may when asked again
     ├── RegistryError           the model registry did not answer, or refused
+    ├── NodesLost               machines of a cluster were lost under a stage, again and again
     ├── TrainingDiverged        the loss or a vector became NaN or infinite
     └── UserError               exit code 2: the input or the configuration needs a change
         ├── ConfigError         a key, value or name in the configuration
         ├── SourceError         a source of text: missing, unreadable, empty, malformed
         ├── ContractViolation   too many rows break their data contract
         ├── VocabularyError     nothing (or nothing usable) is left to train on
+        ├── EngineError         the machines that stages should run on: missing, unlike this one, without the store
         ├── FormatError         a file of vectors or ratings is not what it claims to be
         └── CredentialsError    a remote store refused us, or had nothing to identify us by
 
@@ -72,6 +74,10 @@ class RegistryError(VecmillError):
     """The model registry did not answer, or refused what was asked of it."""
 
 
+class NodesLost(VecmillError):
+    """The machines of a cluster were lost under a stage, again and again."""
+
+
 class TrainingDiverged(VecmillError):
     """The loss or a vector became NaN or infinite."""
 
@@ -96,6 +102,10 @@ class ContractViolation(UserError):
 
 class VocabularyError(UserError):
     """Nothing, or nothing usable, is left to train on."""
+
+
+class EngineError(UserError):
+    """The machines that stages should run on are missing, unlike this one, or do not reach the store."""
 
 
 class FormatError(UserError):

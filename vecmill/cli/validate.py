@@ -95,11 +95,12 @@ def token_rules(pattern: str, lowercase: bool | None) -> dict[str, Any]:
 
 def cross_validate(file: Path, name: str, overrides: list[str], folds: int, *, as_json: bool) -> None:
     """Train and judge a pipeline once a fold, and print each fold and the means."""
+    from vecmill.engine.engine import open_engine
     from vecmill.pipelines.cross_validation import cross_validated
 
     target = open_target(file, name, overrides)
-    with _progress(as_json):
-        found = cross_validated(target.pipeline, target.config, target.store, folds)
+    with _progress(as_json), open_engine(target.config) as engine:
+        found = cross_validated(target.pipeline, target.config, target.store, folds, engine.run_stage)
     if as_json:
         _write(found.as_json())
         return
@@ -122,11 +123,12 @@ def learning_curve(
     file: Path, name: str, overrides: list[str], shares: Sequence[float], *, out: Path | None, as_json: bool
 ) -> None:
     """Train and judge a pipeline on growing shares of the text, print the scores, and draw them into ``out``."""
+    from vecmill.engine.engine import open_engine
     from vecmill.pipelines.cross_validation import learning_curve as measured
 
     target = open_target(file, name, overrides)
-    with _progress(as_json):
-        points = measured(target.pipeline, target.config, target.store, shares)
+    with _progress(as_json), open_engine(target.config) as engine:
+        points = measured(target.pipeline, target.config, target.store, shares, engine.run_stage)
     if out is not None:
         from vecmill.report.page import curve_page
 

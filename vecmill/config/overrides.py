@@ -10,6 +10,9 @@ import yaml
 from vecmill.config.yaml_values import load_value
 from vecmill.errors import ConfigError
 
+# Sections that may be written as one word.
+_NAMED_BY_KIND = frozenset({"engine"})
+
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """Return a copy of ``values`` with each ``path=value`` put in place.
@@ -54,6 +57,8 @@ def put(tree: dict[str, Any], steps: list[str], value: Any, override: str) -> No
     place = tree
     for depth, step in enumerate(steps[:-1]):
         inner = place.setdefault(step, {})
+        if step in _NAMED_BY_KIND and isinstance(inner, str):  # `engine: ray` is short for `engine: {kind: ray}`
+            inner = place[step] = {"kind": inner}
         if not isinstance(inner, dict):
             raise ConfigError(
                 f"{override!r} goes through {'.'.join(steps[: depth + 1])!r}, which is {inner!r}",

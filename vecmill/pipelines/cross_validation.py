@@ -7,7 +7,7 @@ built again. Nothing is registered.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,8 +15,12 @@ from vecmill.errors import ConfigError
 from vecmill.progress import track
 from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.execute import StageOutcome, run_stage
-from vecmill.store.plan import Pipeline
+from vecmill.store.manifest import ArtifactRef
+from vecmill.store.plan import Pipeline, Stage
 from vecmill.vocabulary.config import EncodeConfig
+
+# Runs a stage of a pipeline as `run_stage` does: stage, configuration, store, references to its inputs.
+StageRunner = Callable[[Stage, Any, ArtifactStore, Mapping[str, ArtifactRef]], StageOutcome]
 
 _LAST = "evaluate"
 _METRICS = (
@@ -84,13 +88,16 @@ class CurvePoint:
         return asdict(self)
 
 
-def cross_validated(pipeline: Pipeline, config: Any, store: ArtifactStore, n_folds: int) -> CrossValidation:
+def cross_validated(
+    pipeline: Pipeline, config: Any, store: ArtifactStore, n_folds: int, run: StageRunner = run_stage
+) -> CrossValidation:
     """Train on the documents outside each fold and judge by those inside it.
 
     Parameters
     ----------
     config : the pipeline's; ``encode.validation_share`` and ``validation_fold`` are set for each fold
     n_folds : 2 to 100
+    run : runs a stage; another one than the default runs it elsewhere
 
     Raises
     ------
@@ -103,7 +110,7 @@ def cross_validated(pipeline: Pipeline, config: Any, store: ArtifactStore, n_fol
     with track("folds", n_folds, "folds") as bar:
         for number in range(n_folds):
             encode = _encode(config, validation_share=1.0 / n_folds, validation_fold=number)
-            outcomes = run_through(pipeline, config.model_copy(update={"encode": encode}), store)
+            outcomes = run_through(pipeline, config.model_copy(update={"encode": encode}), store, run=run)
             last = outcomes[_LAST]
             folds.append(Fold(number, dict(last.metrics), last.ref.key, all(each.cached for each in outcomes.values())))
             bar.advance()
@@ -111,12 +118,15 @@ def cross_validated(pipeline: Pipeline, config: Any, store: ArtifactStore, n_fol
     return CrossValidation(pipeline.name, tuple(folds), names)
 
 
-def learning_curve(pipeline: Pipeline, config: Any, store: ArtifactStore, shares: Sequence[float]) -> list[CurvePoint]:
+def learning_curve(
+    pipeline: Pipeline, config: Any, store: ArtifactStore, shares: Sequence[float], run: StageRunner = run_stage
+) -> list[CurvePoint]:
     """Score the pipeline on growing shares of the documents, each a part of the next.
 
     Parameters
     ----------
     shares : of the documents, each above 0 and at most 1
+    run : runs a stage; another one than the default runs it elsewhere
 
     Raises
     ------
@@ -131,7 +141,7 @@ def learning_curve(pipeline: Pipeline, config: Any, store: ArtifactStore, shares
     with track("shares of the text", len(shares), "shares") as bar:
         for share in sorted(set(shares)):
             varied = config.model_copy(update={"encode": _encode(config, documents_share=share)})
-            outcomes = run_through(pipeline, varied, store)
+            outcomes = run_through(pipeline, varied, store, run=run)
             last = outcomes[_LAST]
             cached = all(each.cached for each in outcomes.values())
             metrics = {name: last.metrics[name] for name in _METRICS if name in last.metrics}
@@ -140,11 +150,13 @@ def learning_curve(pipeline: Pipeline, config: Any, store: ArtifactStore, shares
     return points
 
 
-def run_through(pipeline: Pipeline, config: Any, store: ArtifactStore, last: str = _LAST) -> dict[str, StageOutcome]:
-    """Run a pipeline's stages up to ``last`` in this process, by stage name. Raises what the stages raise."""
+def run_through(
+    pipeline: Pipeline, config: Any, store: ArtifactStore, last: str = _LAST, run: StageRunner = run_stage
+) -> dict[str, StageOutcome]:
+    """Run a pipeline's stages up to ``last``, by stage name. Raises what the stages raise."""
     outcomes: dict[str, StageOutcome] = {}
     for stage in pipeline.stages:
-        outcomes[stage.name] = run_stage(stage, config, store, {name: outcomes[name].ref for name in stage.inputs})
+        outcomes[stage.name] = run(stage, config, store, {name: outcomes[name].ref for name in stage.inputs})
         if stage.name == last:
             break
     return outcomes

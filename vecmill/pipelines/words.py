@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from vecmill.config.base import Config
+from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.contract_config import ContractConfig, contract_files
 from vecmill.corpus.language import language_model
@@ -15,6 +15,7 @@ from vecmill.corpus.listing import list_sources
 from vecmill.evaluation.analogy_questions import evaluation_files
 from vecmill.evaluation.benchmarks import benchmark_files
 from vecmill.evaluation.config import EvaluationConfig
+from vecmill.pipelines.engine_config import EngineConfig, check_stage_name
 from vecmill.registry.config import RegistryConfig, resolve_tracking_uri, without_password
 from vecmill.registry.probe import registered
 from vecmill.store.artifact_store import StoreConfig
@@ -47,6 +48,16 @@ class WordsConfig(Config):
     train: WordsTrainConfig = Field(description="The trainer and its hyperparameters.")
     evaluate: EvaluationConfig = Field(EvaluationConfig(), description="How the vectors are judged.")
     registry: RegistryConfig = Field(RegistryConfig(), description="Where the model is registered.")
+    engine: EngineConfig = Field(
+        EngineConfig(), description="On which machines the stages run.", json_schema_extra=NOT_IN_KEY
+    )
+
+    @field_validator("engine")
+    @classmethod
+    def _resources_of_known_stages(cls, engine: EngineConfig) -> EngineConfig:
+        for name in engine.resources:
+            check_stage_name(name, [stage.name for stage in WORDS.stages])
+        return engine
 
 
 def _sources(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:
@@ -160,6 +171,7 @@ WORDS = Pipeline(
             inputs=("ingest", "contract", "contamination", "vocabulary", "train", "evaluate"),
             libraries=("mlflow", "numpy", "numba", "scipy", "pandas", "pyarrow", "matplotlib"),
             also_code=("vecmill.registry.pyfunc_model:*",),
+            with_driver=True,
             still_valid=_no_longer_registered,
         ),
     ),

@@ -26,6 +26,9 @@ from vecmill.store.remote import explain_remote_error
 _ABANDONED_SECONDS = 86_400
 
 
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+
+
 class RemoteBackend:
     """Artifacts on a file system that fsspec knows; stages work in local folders, results are uploaded.
 
@@ -38,6 +41,10 @@ class RemoteBackend:
         self._root = root.rstrip("/")
         self._cache = cache
         self._memo = memo
+        # An object store has no folders. Asked for one all the same, s3fs looks whether the bucket exists, which narrow
+        # rights do not allow (infra/s3), and then tries to create it.
+        protocols = {filesystem.protocol} if isinstance(filesystem.protocol, str) else set(filesystem.protocol)
+        self._is_object_store = not protocols.isdisjoint(_OBJECT_STORES)
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
@@ -121,7 +128,8 @@ class RemoteBackend:
             files = []
             for entry in manifest.files:
                 target = self._at(f"{place}/{prefix}/{entry.path}")
-                self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+                if not self._is_object_store:
+                    self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
                 if entry.path in linked:
                     # Within the storage: nothing travels through this machine.
                     self._fs.cp_file(self._at(_place_of(linked[entry.path])), target)

@@ -61,6 +61,8 @@ class Stage:
     also_code : further ``module:name`` roots of its code closure
     forgets : whether it reads documents from their sources, so that the store's forget list is part of its key
     replicated : whether ``replica`` of the pipeline's configuration, if it has one, gives the stage another seed
+    with_driver : whether it runs where the run was started, whatever the engine, because it speaks to a service whose
+        address and credentials only that process has
     still_valid : given the configuration section and an artifact's folder, says why it no longer counts (or None)
     """
 
@@ -73,6 +75,7 @@ class Stage:
     libraries: tuple[str, ...] = ()
     external: Callable[[Any, FileDigest], list[ExternalFile]] | None = None
     also_code: tuple[str, ...] = ()
+    with_driver: bool = False
     still_valid: Callable[[Any, Path], str | None] | None = None
     forgets: bool = False
 

@@ -1,0 +1,72 @@
+"""A cluster for each module, and a small pipeline to run on it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reference.ray_nodes import Nodes, processes_of_cluster
+
+# Small files are read in groups; each of these names ends one.
+ENDS_A_GROUP = (1231, 2720, 4806, 5547, 5978, 7392)
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """A cluster with two nodes of one core, stopped at the end without a process left."""
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    import ray
+
+    folder = Path(tempfile.mkdtemp(prefix="vr-"))  # a short path: sockets below it have long names
+    cluster = Nodes()
+    try:
+        cluster.start(folder)
+        for _ in range(2):
+            cluster.add()
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.stop()
+        deadline = time.monotonic() + 30
+        while (left := processes_of_cluster(folder)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+        assert left == [], "processes of the cluster outlived it"
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six small files of two-topic sentences, each a piece of its own by its name (vecmill/corpus/division.py)."""
+    generator = random.Random(5)
+    topics = [["cat", "dog", "horse", "cow", "sheep"], ["hammer", "saw", "drill", "wrench", "chisel"]]
+    folder = tmp_path_factory.mktemp("texts")
+    for number in ENDS_A_GROUP:
+        lines = []
+        for _ in range(80):
+            first, second = generator.sample(generator.choice(topics), 2)
+            lines.append(f"the {first} stands near the {second} every day")
+        (folder / f"part-{number}.txt").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture
+def small(texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A small configuration with all state below the test's folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return {
+        "corpus": {"sources": [str(texts / "*.txt")]},
+        "vocabulary": {"min_count": 2},
+        "train": {"kind": "skipgram", "dim": 8, "epochs": 1, "threads": 1, "mode": "deterministic"},
+        "evaluate": {"n_resamples": 100},
+    }

@@ -1,0 +1,1 @@
+"""Where stages run: in this process, or on the nodes of a Ray cluster."""

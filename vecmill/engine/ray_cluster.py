@@ -1,0 +1,173 @@
+"""Reaching a Ray cluster: one started for a run on this machine, or one that stands; and words for its failures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vecmill.errors import ConfigError, EngineError
+from vecmill.pipelines.engine_config import EngineConfig, StageResources
+from vecmill.quiet import be_quiet
+
+# Orders and answers are a few kilobytes; text and arrays go through the artifact store.
+_OBJECT_STORE_BYTES = 80 * 2**20
+_ANSWERS_WITHIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that is up: Ray's id, what people call it, and what it has (not what is free)."""
+
+    node_id: str
+    name: str
+    cpus: float
+    memory: float
+    gpus: float
+
+    def fits(self, wanted: StageResources) -> bool:
+        """Whether a stage has room there when nothing else runs."""
+        return self.cpus >= wanted.cpus and self.memory >= wanted.memory and self.gpus >= wanted.gpus
+
+
+def import_ray(address: str = "") -> Any:
+    """Ray, ready to reach ``address``, or a friendly word on how to get it.
+
+    Raises
+    ------
+    ConfigError : Ray is not installed
+    """
+    be_quiet()
+    # Without it Ray warns that a later version will leave CUDA_VISIBLE_DEVICES alone where a task takes no GPU.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if _host_and_port(address)[0] in ("127.0.0.1", "localhost"):
+        # Else Ray puts this machine's outward address in its place, where a cluster on loopback does not listen.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(
+            "engine.kind is ray, and Ray is not installed",
+            expected="the extra ray",
+            todo="pip install 'vecmill[ray]', or leave engine out to run on this machine alone",
+        ) from error
+    return ray
+
+
+@contextmanager
+def connected(config: EngineConfig) -> Iterator[Any]:
+    """The ``ray`` module, connected as the configuration says; a cluster that was started for it ends with the block.
+
+    Raises
+    ------
+    ConfigError : Ray is not installed
+    EngineError : the cluster cannot be reached, or is one of other versions
+    """
+    address = _cluster_of_this_machine() if config.address == "auto" else config.address
+    ray = import_ray(address)
+    if ray.is_initialized():  # by whoever runs us; it is theirs to end
+        yield ray
+        return
+    scratch = tempfile.mkdtemp(prefix="vecmill-ray-") if not address else None
+    try:
+        if scratch is not None:
+            ray.init(
+                address="local",
+                num_cpus=len(os.sched_getaffinity(0)),
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=scratch,
+                configure_logging=False,
+                log_to_driver=False,
+            )
+        else:
+            _connect(ray, address)
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _connect(ray: Any, address: str) -> None:
+    reason = _silence_at(address)
+    if reason:
+        raise EngineError(
+            f"nothing answers at {address}, the address of the Ray cluster ({reason})",
+            expected="the head node's port (6379 by default), or ray://HOST:10001 for Ray's client server",
+            todo="start the cluster (`ray start --head --port=6379`), or correct engine.address",
+        )
+    try:
+        ray.init(address=address, configure_logging=False, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise EngineError(
+            f"the Ray cluster at {address} cannot be used ({lines[0] if lines else type(error).__name__})",
+            expected="a cluster with this version of Ray and Python; for auto and HOST:PORT, one of which this machine "
+            "is a node",
+            todo="run `ray start --head --port=6379` here, or join one with `ray start --address=HOST:PORT`; from "
+            "outside a cluster use ray://HOST:10001",
+        ) from error
+
+
+def _cluster_of_this_machine() -> str:
+    """What ``auto`` stands for: RAY_ADDRESS, or the cluster that this machine joined last.
+
+    Raises
+    ------
+    EngineError : this machine is in no cluster
+    """
+    record = Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    named = os.environ.get("RAY_ADDRESS", "").strip()
+    if not named and record.is_file():
+        named = record.read_text().strip()
+        # A head that listens on loopback alone is written down under this machine's outward address all the same.
+        loopback = f"127.0.0.1:{_host_and_port(named)[1]}"
+        if _silence_at(named) and not _silence_at(loopback):
+            named = loopback
+    if not named:
+        raise EngineError(
+            "engine.address is auto, and this machine is in no Ray cluster",
+            expected="a cluster started or joined here by `ray start`, or RAY_ADDRESS in the environment",
+            todo="run `ray start --head --port=6379`, or leave engine.address out to have one started for the run",
+        )
+    return named
+
+
+def _silence_at(address: str) -> str:
+    """Why nothing answers at an address, empty if something does. Ray itself asks for ten minutes."""
+    try:
+        socket.create_connection(_host_and_port(address), timeout=_ANSWERS_WITHIN_SECONDS).close()
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "strerror", "") or error)
+    return ""
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return host.strip("[]"), int(port) if port.isdigit() else 0
+
+
+def nodes_of(ray: Any) -> list[Node]:
+    """The nodes that are up and take work, by name."""
+    found = [
+        Node(
+            each["NodeID"],
+            f"{each.get('NodeManagerHostname') or each['NodeManagerAddress']} ({each['NodeID'][:6]})",
+            float(each["Resources"].get("CPU", 0.0)),
+            float(each["Resources"].get("memory", 0.0)),
+            float(each["Resources"].get("GPU", 0.0)),
+        )
+        for each in ray.nodes()
+        if each["Alive"]
+    ]
+    return sorted((each for each in found if each.cpus), key=lambda each: (each.name, each.node_id))

@@ -1,0 +1,349 @@
+"""Stages as Ray tasks: placed by what they take, watched, and begun again elsewhere when their node is lost.
+
+The store is asked here first, so that what stands costs no task. A task runs the very :func:`run_stage` that a local
+run calls, against the same store: an artifact has the same key wherever it was made, and is published whole or not at
+all. A node that dies with a stage leaves a scratch folder that the next try sweeps away, and checkpoints from which it
+goes on where the store lies on a disk that both see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from vecmill.engine.agreement import disagreement, traits
+from vecmill.engine.on_node import build, look, pipeline_of_config, plain_config, value_of
+from vecmill.engine.ray_cluster import Node, connected, import_ray, nodes_of
+from vecmill.engine.ray_pieces import node_name, spread
+from vecmill.engine.relay import Message, Replay
+from vecmill.errors import EngineError, NodesLost, VecmillError
+from vecmill.pipelines.engine_config import StageResources
+from vecmill.progress import track
+from vecmill.store.artifact_store import ArtifactStore
+from vecmill.store.execute import StageOutcome, run_stage
+from vecmill.store.manifest import ArtifactRef
+from vecmill.store.plan import PlannedStage, Stage, artifact_problem, key_of, stage_parts
+
+log = logging.getLogger("vecmill")
+
+_POLL_SECONDS = 0.3
+_LOOK_SECONDS = 120.0  # a node's first Python process imports a lot, perhaps from a slow disk
+_REMIND_SECONDS = 20.0
+
+
+class _Mailbox:
+    """Messages on their way to where the run was started; an actor, for nodes cannot call a process outside Ray."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+
+    def put(self, messages: list[Message]) -> None:
+        self._messages.extend(messages)
+
+    def take(self) -> list[Message]:
+        taken, self._messages = self._messages, []
+        return taken
+
+
+def _build(order: dict[str, Any], mailbox: Any) -> dict[str, Any]:
+    """On a node: run a stage, its progress going to the mailbox."""
+    ray = import_ray()
+
+    def send(messages: list[Message]) -> None:
+        ray.get(mailbox.put.remote(messages), timeout=10)
+
+    return build({**order, "node": node_name(ray, order["names"])}, send, partial(spread, order))
+
+
+class RayEngine:
+    """Runs the stages of a pipeline on a Ray cluster; a context manager.
+
+    Parameters
+    ----------
+    config : the pipeline's configuration, of which the section ``engine`` says which cluster
+
+    Raises
+    ------
+    ConfigError : Ray is not installed, or a stage wants more than this machine has
+    EngineError : the cluster cannot be reached, a node has other code or versions, or does not see the store
+    """
+
+    in_this_process = False
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self._settings = config.engine
+        self._started = threading.Lock()
+        self._stack = ExitStack()
+        self._ray: Any = None
+        self._mailbox: Any = None
+        self._names: dict[str, str] = {}
+        self._traits: dict[str, dict[str, str]] = {}
+        self._replay = Replay()
+        self._drain = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def start(self) -> None:
+        """Reach or start the cluster, and look at every node before anything runs on it."""
+        with self._started:
+            if self._ray is None:
+                self._start()
+
+    def _start(self) -> None:
+        if self._config.store.uri.startswith("memory://"):
+            raise EngineError(
+                f"the store is {self._config.store.uri}, which only this process sees",
+                expected="a folder that every node sees, or s3://bucket/prefix",
+                todo="set store.uri, or use engine.kind=local",
+            )
+        with track("nodes of the Ray cluster", None, "node(s)") as bar:
+            ray = self._stack.enter_context(connected(self._settings))
+            nodes = nodes_of(ray)
+            where = self._settings.address or "started on this machine for this run"
+            if not nodes:
+                raise EngineError(
+                    f"the Ray cluster ({where}) has no node with a core",
+                    expected="nodes that take work",
+                    todo="add one: ray start --address=HOST:PORT",
+                )
+            self._check_room(nodes)
+            self._look_at(ray, nodes, bar)
+            bar.note(f"{where}: {sum(each.cpus for each in nodes):g} cores")
+            on_this_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+                ray.get_runtime_context().get_node_id(), soft=True
+            )
+            options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": on_this_node}
+            self._mailbox = ray.remote(_Mailbox).options(**options).remote()
+            self._ray = ray
+
+    def _check_room(self, nodes: list[Node]) -> None:
+        """A cluster of this machine alone grows no further, so a stage without room on it never starts."""
+        if self._settings.address:
+            return
+        for stage in pipeline_of_config(self._config).stages:
+            wanted = self._settings.of_stage(stage.name)
+            if not stage.with_driver and not any(node.fits(wanted) for node in nodes):
+                raise EngineError(
+                    f"engine.resources.{stage.name} wants {_in_words(wanted)}, and this machine has "
+                    + "; ".join(_has_in_words(node) for node in nodes),
+                    expected="what one node has",
+                    todo=f"lower engine.resources.{stage.name}, or set engine.address to a cluster with larger nodes",
+                )
+
+    def _look_at(self, ray: Any, nodes: list[Node], bar: Any) -> None:
+        pipeline = pipeline_of_config(self._config)
+        store = ArtifactStore(self._config.store)
+        nonce = secrets.token_hex(8)
+        probe = f".locks/probe-{nonce}"  # where no artifact lies
+        self._traits = traits(pipeline, self._config)
+        remote_look = ray.remote(look)
+        store.backend.write(probe, nonce.encode())
+        try:
+            looks = {}
+            for node in nodes:
+                there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+                options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there}
+                arguments = (pipeline.name, plain_config(pipeline, self._config), str(Path.cwd()), probe)
+                looks[node.node_id] = remote_look.options(**options).remote(*arguments)
+            for node in nodes:
+                found = self._seen(ray, node, looks[node.node_id])
+                self._judge(node, found, nonce, store)
+                self._names[node.node_id] = node.name
+                bar.advance()
+        finally:
+            with contextlib.suppress(VecmillError, OSError):
+                store.backend.remove(probe)
+
+    def _seen(self, ray: Any, node: Node, reference: Any) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = ray.get(reference, timeout=_LOOK_SECONDS)
+            return found
+        except ray.exceptions.RayError as error:
+            reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            raise EngineError(
+                f"node {node.name} cannot run vecmill ({reason[-1].strip()})",
+                expected="the same vecmill in the Python that `ray start` runs with, on every node",
+                todo="install it there (infra/README.md has an image for all nodes), or take the node out",
+            ) from error
+
+    def _judge(self, node: Node, found: Mapping[str, Any], nonce: str, store: ArtifactStore) -> None:
+        differs = disagreement(self._traits, found["traits"])
+        if differs:
+            raise EngineError(
+                f"node {node.name} would make other artifacts under the same keys: {differs}",
+                expected="the same vecmill and the same libraries on every node",
+                todo="install this version there and start the node again, or take it out",
+            )
+        if found.get("store") == nonce:
+            return
+        raise EngineError(
+            f"node {node.name} does not reach the store {store.uri} of this run ({_why(found)})",
+            expected="one store for all: a folder of a file system that is mounted at the same path on every node, or "
+            "s3://bucket/prefix with the AWS_* variables set where the node was started",
+            todo="set store.uri, or mount the folder there",
+        )
+
+    def run_stage(
+        self,
+        stage: Stage,
+        config: Any,
+        store: ArtifactStore,
+        inputs: Mapping[str, ArtifactRef],
+        *,
+        refresh: bool = False,
+    ) -> StageOutcome:
+        """As :func:`vecmill.store.execute.run_stage`, on a node that has room.
+
+        Raises
+        ------
+        VecmillError : what the stage refuses, as it would here
+        EngineError : there is no node for it, or the one it came to differs from this process
+        NodesLost : its node was lost more often than ``engine.retries``
+        """
+        if stage.with_driver:
+            return run_stage(stage, config, store, inputs, refresh=refresh)
+        started = time.perf_counter()
+        input_keys = {name: ref.key for name, ref in inputs.items()}
+        parts, definitions = stage_parts(stage, config, input_keys, store)
+        planned = PlannedStage(stage, key_of(parts), parts, definitions)
+        planned.manifest = store.manifest(stage.name, planned.key)
+        standing = {name: store.manifest(ref.stage, ref.key) for name, ref in inputs.items()}
+        if not refresh and artifact_problem(store, planned, config, standing) is None:
+            return run_stage(stage, config, store, inputs)
+        self.start()
+        pipeline = pipeline_of_config(config)
+        order = {
+            "pipeline": pipeline.name,
+            "config": plain_config(pipeline, config),
+            "stage": stage.name,
+            "inputs": {name: [ref.stage, ref.key, ref.digest] for name, ref in inputs.items()},
+            "refresh": refresh,
+            "cwd": str(Path.cwd()),
+            "key": planned.key,
+            "parts": parts,
+            "traits": self._traits,
+            "names": self._names,
+            "retries": self._settings.retries,
+        }
+        outcome = self._carried_out(stage.name, order)
+        seconds = round(time.perf_counter() - started, 3)
+        return StageOutcome(**{**vars(outcome), "seconds": seconds})
+
+    def _carried_out(self, name: str, order: dict[str, Any]) -> StageOutcome:
+        """Send an order out, and again when its node is lost."""
+        exceptions = self._ray.exceptions
+        wanted = self._settings.of_stage(name)
+        task = self._ray.remote(_build).options(
+            name=name,
+            num_cpus=wanted.cpus,
+            num_gpus=wanted.gpus,
+            memory=wanted.memory or None,
+            max_retries=0,  # a silent second try would leave the bars of the first open
+        )
+        for attempt in range(self._settings.retries + 1):
+            label = f"{name}-{secrets.token_hex(4)}"
+            reference = task.remote({**order, "label": label, "cpus": wanted.cpus}, self._mailbox)
+            try:
+                values = value_of(self._answer(name, label, reference, wanted))
+                return StageOutcome(**{**values, "ref": ArtifactRef(**values["ref"])})
+            except (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
+                lost = error
+            except exceptions.RayTaskError as error:  # before our code could catch anything: it is not there
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                raise EngineError(
+                    f"a node could not begin stage {name} ({lines[-1] if lines else 'it gives no reason'})",
+                    expected="the same vecmill in the Python that `ray start` runs with, on every node",
+                    todo="install it there (infra/README.md has an image for all nodes), and run again",
+                ) from error
+            except exceptions.OutOfMemoryError as error:
+                raise NodesLost(
+                    f"stage {name} was stopped on node {self._replay.node_of(label)}, which ran out of memory",
+                    expected="room for the stage beside what else runs there",
+                    todo=f"set engine.resources.{name}.memory to what it needs, so that it goes where that is free",
+                ) from error
+            finally:
+                self._receive()
+                self._replay.end(label)
+            node = self._replay.node_of(label) or "that it was sent to"
+            if attempt < self._settings.retries:
+                log.warning("%s: node %s was lost, or its process; running the stage again", name, node)
+        raise NodesLost(
+            f"stage {name} was begun {self._settings.retries + 1} times, and its node or process was lost each time, "
+            f"the last time on node {node}",
+            expected="nodes that stay up; a process that is killed each time may want more memory than its node has",
+            todo=f"look at the node, set engine.resources.{name}.memory, and run again: what is finished stands",
+        ) from lost
+
+    def _answer(self, name: str, label: str, reference: Any, wanted: StageResources) -> dict[str, Any]:
+        """Wait for a task, showing what it reports; refuse when no node will ever take it."""
+        ray = self._ray
+        since, reminded = time.monotonic(), False
+        try:
+            while True:
+                done, _ = ray.wait([reference], timeout=_POLL_SECONDS)
+                self._receive()
+                if done:
+                    answer: dict[str, Any] = ray.get(reference)
+                    return answer
+                waited = time.monotonic() - since
+                if self._replay.node_of(label) or waited < min(_REMIND_SECONDS, self._settings.wait_seconds):
+                    continue
+                if any(node.fits(wanted) for node in nodes_of(ray)):  # busy for now
+                    continue
+                if waited >= self._settings.wait_seconds:
+                    raise EngineError(
+                        f"stage {name} wants {_in_words(wanted)}, and no node has that: "
+                        + ("; ".join(_has_in_words(node) for node in nodes_of(ray)) or "none is left"),
+                        expected=f"a node that large within {self._settings.wait_seconds:g} s (engine.wait_seconds)",
+                        todo=f"lower engine.resources.{name}, or add a node: ray start --address=HOST:PORT",
+                    )
+                if not reminded:
+                    log.warning("%s waits for a node with %s: there is none yet", name, _in_words(wanted))
+                    reminded = True
+        except BaseException:
+            with contextlib.suppress(Exception):
+                ray.cancel(reference, force=True)
+            raise
+
+    def _receive(self) -> None:
+        """Show what has come in; messages are a convenience, so a mailbox that is gone is no error."""
+        with self._drain:
+            try:
+                messages = self._ray.get(self._mailbox.take.remote(), timeout=10)
+            except (self._ray.exceptions.RayError, TimeoutError):
+                return
+            self._replay.show(messages)
+
+
+def _why(found: Mapping[str, Any]) -> str:
+    if "store_error" in found:
+        return str(found["store_error"])
+    return "a file that the run has just written there is not to be seen"
+
+
+def _in_words(wanted: StageResources) -> str:
+    parts = [f"{wanted.cpus} cores"] if wanted.cpus > 1 else ["1 core"]
+    parts += [f"{wanted.memory / 1e9:.1f} GB"] if wanted.memory else []
+    parts += [f"{wanted.gpus} GPUs"] if wanted.gpus else []
+    return ", ".join(parts)
+
+
+def _has_in_words(node: Node) -> str:
+    gpus = f", {node.gpus:g} GPUs" if node.gpus else ""
+    return f"{node.name} {node.cpus:g} cores, {node.memory / 1e9:.1f} GB{gpus}"
