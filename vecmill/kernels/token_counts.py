@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 from vecmill.kernels.jit import kernel
 
+# Documents are numbered in so many bits of a tally; the bits above count them.
+DOCUMENT_BITS = 24
+
 
 @kernel
 def tally(
@@ -22,14 +25,17 @@ def tally(
     ----------
     codes, text_offsets : as :func:`find_tokens` leaves them; OUTSIDE is passed over
     targets : int32[n_max] of the table, none of them PENDING
-    tallies : int64[n_max, 3]: occurrences, documents, and the last of these documents
-    first_document : number of the first text, above that of every text before
+    tallies : int64[n_max, 2]: occurrences; documents times 2**DOCUMENT_BITS, and the number of the last of them. Two
+        numbers rather than three, and nothing to decide: a word is as often new to a document as not
+    first_document : number of the first text, above 0 and that of every text before; the last one's is below
+        2**DOCUMENT_BITS
 
     Returns
     -------
     n_tallied : words that are not OUTSIDE
     """
     n_tallied = 0
+    last_bits = (1 << DOCUMENT_BITS) - 1
     for text in range(text_offsets.shape[0] - 1):
         document = first_document + text
         for k in range(text_offsets[text], text_offsets[text + 1]):
@@ -41,9 +47,9 @@ def tally(
                 continue
             n_tallied += 1
             tallies[word, 0] += 1
-            if tallies[word, 2] != document:
-                tallies[word, 1] += 1
-                tallies[word, 2] = document
+            documents = tallies[word, 1]
+            is_new = np.int64((documents & last_bits) != document)
+            tallies[word, 1] = (((documents >> DOCUMENT_BITS) + is_new) << DOCUMENT_BITS) | document
     return n_tallied
 
 

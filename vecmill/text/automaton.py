@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from vecmill.kernels.byte_bits import LEAVES, LOWERS
 from vecmill.kernels.tokens import (
     AFTER_JOINER,
     CLOSER,
@@ -55,17 +56,33 @@ def automaton_of(rules: TokenRules) -> Automaton:
         _add(classes, "'", JOINER)
     else:
         classes[(classes & SPACE) == 0] |= RUN
+    lowers = rules.lowercase or rules.casefold
     lower = np.arange(256, dtype=np.uint8)
-    if rules.lowercase or rules.casefold:
+    if lowers:
         lower[ord("A") : ord("Z") + 1] += ord("a") - ord("A")
+    ascii_kinds = classes[:128]
+    is_run = (ascii_kinds & RUN) != 0
+    is_special = np.ones(256, dtype=np.bool_)
+    is_special[:128] = ~is_run & ((ascii_kinds & (LONE | MARK | JOINER)) != 0)
+    ends = ~is_run & ((ascii_kinds & (END | END_WITHOUT_SPACE | LINE_END)) != 0)
     classes.flags.writeable = lower.flags.writeable = False
     return Automaton(
         classes,
         lower,
         joins_once=rules.pattern == "ascii",
         keeps_marks=rules.pattern == "whitespace",
-        folds=rules.lowercase or rules.casefold or rules.pattern == "unicode",
+        folds=lowers or rules.pattern == "unicode",
+        letters=LOWERS if lowers else LEAVES,
+        run_spans=_spans(is_run),
+        special_spans=_spans(is_special),
+        end_spans=_spans(ends),
     )
+
+
+def _spans(is_member: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """First byte and length of each run of members; none has more than 255 bytes."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_member, [False]]).astype(np.int8)))
+    return np.stack([edges[::2], edges[1::2] - edges[::2]], axis=1).astype(np.int64)
 
 
 def _add(classes: npt.NDArray[np.uint16], inside: str, kind: int) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from vecmill.kernels.byte_bits import SLACK, mark_bytes
 from vecmill.kernels.token_counts import compact
 from vecmill.kernels.tokens import (
     AT_LIMIT,
@@ -21,15 +22,12 @@ from vecmill.kernels.tokens import (
     DONE,
     FULL,
     LINE_BREAK,
-    OUTSIDE,
-    PENDING,
     SENTENCE_BREAK,
     TEXT_BREAK,
-    WordTable,
+    ByteBits,
     find_tokens,
-    number_words,
-    rehash,
 )
+from vecmill.kernels.word_table import OUTSIDE, PENDING, WordTable, number_words, rehash
 from vecmill.text.automaton import automaton_of
 from vecmill.text.rules import TokenRules
 from vecmill.text.sentences import SentenceUnit
@@ -70,7 +68,7 @@ class FoundTokens:
     Attributes
     ----------
     codes : int32[n_tokens], entries of the index (``targets[code]`` is the word it stands for), or OUTSIDE
-    breaks : uint8[n_tokens], what parts each word from the one before
+    breaks : uint8[n_tokens], what parts each word from the one before; empty where it was not asked for
     text_offsets : int64[n_texts + 1]
     targets : int32[...], of the index when the words were found
     """
@@ -123,6 +121,7 @@ class WordIndex:
         self._n_folded = 0
         self._codes = np.empty(0, dtype=np.int32)
         self._breaks = np.empty(0, dtype=np.uint8)
+        self._bits = np.zeros((3, 0), dtype=np.uint64)
         if fixed is not None:
             self._enter_fixed(fixed)
 
@@ -141,7 +140,9 @@ class WordIndex:
 
     def memory_bytes(self) -> int:
         """Memory of the table and of the buffers for found words."""
-        return sum(array.nbytes for array in self._table) + self._codes.nbytes + self._breaks.nbytes
+        return sum(array.nbytes for array in self._table) + sum(
+            array.nbytes for array in (self._codes, self._breaks, self._bits)
+        )
 
     def words(self) -> pa.Array:
         """large_string[len(self)], a view; read it before the index changes again."""
@@ -165,11 +166,11 @@ class WordIndex:
         numbers[numbers >= len(self._fixed)] = OUTSIDE  # forms that were folded are in the table, but no words
         return numbers
 
-    def find(self, texts: pa.Array) -> FoundTokens:
+    def find(self, texts: pa.Array, *, with_breaks: bool = True) -> FoundTokens:
         """All words of a column of texts; the result is overwritten by the next call."""
         if self._fixed is not None and len(self) > len(self._fixed) + _MAX_FORMS:
             self.clear()
-        reading = Reading(self, texts)
+        reading = Reading(self, texts, with_breaks=with_breaks)
         reading.go_on()
         return reading.found()
 
@@ -220,13 +221,17 @@ class Reading:
     n_texts_read : texts whose words have all been found
     """
 
-    def __init__(self, index: WordIndex, texts: pa.Array) -> None:
+    def __init__(self, index: WordIndex, texts: pa.Array, *, with_breaks: bool = True) -> None:
         self._index = index
         self._data, self._bounds = _buffers(texts)
         # A word takes two bytes at least, what parts it from the next included; the last of a text takes one.
         most = (int(self._bounds[-1] - self._bounds[0]) + len(texts)) // 2 + 1
         if len(index._codes) < most:
-            index._codes, index._breaks = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.uint8)
+            index._codes = np.empty(most, dtype=np.int32)
+        if with_breaks and len(index._breaks) < most:
+            index._breaks = np.empty(most, dtype=np.uint8)
+        self._breaks = index._breaks[: most if with_breaks else 0]
+        self._bits = self._marked(with_breaks)
         self._text_offsets = np.zeros(len(texts) + 1, dtype=np.int64)
         self._cursor = np.zeros(CURSOR_FIELDS, dtype=np.int64)
         self._cursor[1] = -1
@@ -245,8 +250,8 @@ class Reading:
         index = self._index
         while True:
             how = find_tokens(
-                self._data, self._bounds, index._automaton, index._table, index._fixed is None, soft_words,
-                soft_letters, index._codes, index._breaks, self._text_offsets, self._cursor,
+                self._data, self._bounds, index._automaton, self._bits, index._table, index._fixed is None, soft_words,
+                soft_letters, index._codes, self._breaks, self._text_offsets, self._cursor,
             )  # fmt: skip
             if how != FULL:
                 break
@@ -260,7 +265,19 @@ class Reading:
         index = self._index
         offsets = self._text_offsets[first_text : self.n_texts_read + 1]
         start, stop = int(offsets[0]), int(offsets[-1])
-        return FoundTokens(index._codes[start:stop], index._breaks[start:stop], offsets - start, index.targets)
+        return FoundTokens(index._codes[start:stop], self._breaks[start:stop], offsets - start, index.targets)
+
+    def _marked(self, with_breaks: bool) -> ByteBits:
+        index, automaton = self._index, self._index._automaton
+        start, stop = int(self._bounds[0]), int(self._bounds[-1])
+        n_numbers = (stop - start + 63 + 8 * SLACK) // 64 + 1
+        if index._bits.shape[1] < n_numbers:
+            index._bits = np.zeros((3, n_numbers), dtype=np.uint64)
+        runs, specials, ends = index._bits
+        mark_bytes(self._data, start, stop, automaton.run_spans, runs)
+        mark_bytes(self._data, start, stop, automaton.special_spans, specials)
+        mark_bytes(self._data, start, stop, automaton.end_spans if with_breaks else automaton.end_spans[:0], ends)
+        return ByteBits(runs.view(np.uint8), specials.view(np.uint8), ends.view(np.uint8))
 
 
 def fold(words: pl.Series, rules: TokenRules) -> pl.Series:

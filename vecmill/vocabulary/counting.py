@@ -12,16 +12,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecmill.errors import StorageFull
-from vecmill.kernels.token_counts import tally
 from vecmill.text.rules import TokenRules
 from vecmill.text.word_index import WORD_BYTES, Reading, WordIndex
+from vecmill.vocabulary.tallies import TALLY_BYTES, Tallies
 
 # Merging costs memory and an open file for each run, so that beyond this many the oldest are merged into one first.
 MAX_RUNS = 64
@@ -32,8 +30,8 @@ _SUMS = (pl.col("count").sum(), pl.col("n_documents").sum())
 # Of a run, in memory while merging: rows, and what they take (up to twice as many) with the hash table that sums them.
 _MAX_HEAD_ROWS, _MIN_HEAD_ROWS, _HEAD_ROW_BYTES = 16_384, 256, 128
 
-# A word's tallies, and its place in the order in which a run is written (sorting needs as much again).
-_TALLY_BYTES, _ORDER_BYTES = 24, 16
+# A word's place in the order in which a run is written (sorting needs as much again).
+_ORDER_BYTES = 16
 _MEAN_LETTERS = 12
 
 
@@ -124,16 +122,14 @@ class CountingTable:
 
     def __init__(self, rules: TokenRules, runs: SortedRuns | None, memory_bytes: int = 1 << 40) -> None:
         self._runs = runs
-        per_word = WORD_BYTES + _TALLY_BYTES + _ORDER_BYTES + _MEAN_LETTERS
+        per_word = WORD_BYTES + TALLY_BYTES + _ORDER_BYTES + _MEAN_LETTERS
         most = max(64, min(memory_bytes // per_word, 1 << 30))
         # An eighth is left for the words of the text that reaches the limit, and as much for letters.
         self._soft_words = most - most // 8
         self._soft_letters = _MEAN_LETTERS * self._soft_words
         start = min(most, 1 << 12)
         self._index = WordIndex(rules, max_words=start, max_letters=_MEAN_LETTERS * start)
-        # Occurrences, documents, and the last of these documents; documents count from 1, so that 0 is none.
-        self._tallies: npt.NDArray[np.int64] = np.zeros((start, 3), dtype=np.int64)
-        self._next_document = 1
+        self._tallies = Tallies(start)
         self.n_spills = 0
 
     def memory_bytes(self) -> int:
@@ -142,19 +138,14 @@ class CountingTable:
 
     def count(self, texts: pa.Array) -> int:
         """Add the words of texts, each one a document; returns how many words there were."""
-        reading = Reading(self._index, texts)
+        reading = Reading(self._index, texts, with_breaks=False)
         n_tokens = 0
         at_end = False
         while not at_end:
             first_text = reading.n_texts_read
             at_end = reading.go_on(self._soft_words, self._soft_letters)
             found = reading.found(first_text)
-            if len(self._tallies) < len(found.targets):
-                tallies = np.zeros((len(found.targets), 3), dtype=np.int64)
-                tallies[: len(self._tallies)] = self._tallies
-                self._tallies = tallies
-            n_tokens += tally(found.codes, found.text_offsets, found.targets, self._tallies, self._next_document)
-            self._next_document += len(found.text_offsets) - 1
+            n_tokens += self._tallies.add(found)
             if self._runs is not None and (
                 len(self._index) >= self._soft_words or self._index.n_letters >= self._soft_letters
             ):
@@ -172,13 +163,14 @@ class CountingTable:
         """Give out all counts sorted by word, in batches of ``n_rows``, and be empty after the last."""
         words = self._index.words()
         order = pc.array_sort_indices(words).to_numpy()
-        order = order[self._tallies[order, 0] > 0]
+        counts, documents = self._tallies.counts, self._tallies.documents
+        order = order[counts[order] > 0]
         for start in range(0, len(order), n_rows):
             chosen = order[start : start + n_rows]
-            columns = [words.take(pa.array(chosen)), *(pa.array(self._tallies[chosen, k]) for k in (0, 1))]
+            columns = [words.take(pa.array(chosen)), pa.array(counts[chosen]), pa.array(documents[chosen])]
             yield pa.RecordBatch.from_arrays(columns, schema=RUN_SCHEMA)
         self._index.clear()
-        self._tallies.fill(0)
+        self._tallies.clear()
 
 
 class _Head:

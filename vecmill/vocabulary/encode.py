@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from vecmill.errors import VocabularyError
-from vecmill.kernels.tokens import OUTSIDE
+from vecmill.kernels.word_table import OUTSIDE
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.text.sentences import SentenceUnit
 from vecmill.text.word_index import Sentences

@@ -12,13 +12,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecmill.kernels.token_counts import tally
 from vecmill.progress import track
 from vecmill.text.rules import TokenRules
 from vecmill.text.word_index import WordIndex
 from vecmill.vocabulary.bounded import BoundedCounts
 from vecmill.vocabulary.config import VocabularyConfig
 from vecmill.vocabulary.counting import RUN_SCHEMA, CountingTable, SortedRuns
+from vecmill.vocabulary.tallies import Tallies
 from vecmill.vocabulary.token_batches import THREAD_BYTES, Result, Tools, available_cores, map_documents
 
 
@@ -151,16 +151,13 @@ def _recount(corpus: Corpus, rules: TokenRules, words: pa.Array) -> npt.NDArray[
 
     for _ in corpus.map(count, "counting the words found"):
         pass
-    return np.asarray(sum(table.tallies[: len(words), :2] for table in tools.all))
+    return np.asarray(sum(table.tallies.table(len(words)) for table in tools.all))
 
 
 class _Recount:
     def __init__(self, rules: TokenRules, words: pa.Array) -> None:
         self._index = WordIndex(rules, words)
-        self.tallies: npt.NDArray[np.int64] = np.zeros((len(words), 3), dtype=np.int64)
-        self._next_document = 1
+        self.tallies = Tallies(len(words))
 
     def count(self, texts: pa.Array) -> None:
-        found = self._index.find(texts)
-        tally(found.codes, found.text_offsets, found.targets, self.tallies, self._next_document)
-        self._next_document += len(texts)
+        self.tallies.add(self._index.find(texts, with_breaks=False))

@@ -22,11 +22,11 @@ import polars as pl
 import pyarrow as pa
 
 from vecmill.kernels.phrase_pairs import pair_keys
-from vecmill.kernels.token_counts import tally
 from vecmill.text.rules import TokenRules
 from vecmill.vocabulary.config import PhrasesConfig
 from vecmill.vocabulary.passes import Corpus
 from vecmill.vocabulary.phrases import Phrases, UnitIndex
+from vecmill.vocabulary.tallies import Tallies
 from vecmill.vocabulary.token_batches import Tools
 
 PairSums = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]
@@ -155,23 +155,21 @@ def count_units(
     for _, (keys, counts) in corpus.map(count, "counting phrases"):
         if pairs is not None:
             pairs.add(keys, counts)
-    tallies = np.asarray(sum(counter.tallies[:, :2] for counter in tools.all))
+    tallies = np.asarray(sum(counter.tallies.table(len(counter.index.units)) for counter in tools.all))
     return tools.all[0].index.units, tallies, sum(counter.n_units for counter in tools.all)
 
 
 class _UnitCounter:
     def __init__(self, rules: TokenRules, words: list[str], phrases: Phrases, *, with_pairs: bool) -> None:
         self.index = UnitIndex(rules, words, phrases)
-        self.tallies: npt.NDArray[np.int64] = np.zeros((len(self.index.units), 3), dtype=np.int64)
+        self.tallies = Tallies(len(self.index.units))
         self.n_units = 0
-        self._next_document = 1
         self._with_pairs = with_pairs
 
     def count(self, texts: pa.Array) -> PairSums:
         found, _ = self.index.find(texts)
         self.n_units += len(found.codes)
-        tally(found.codes, found.text_offsets, found.targets, self.tallies, self._next_document)
-        self._next_document += len(texts)
+        self.tallies.add(found)
         keys = np.empty(len(found.codes) if self._with_pairs else 0, dtype=np.uint64)
         if self._with_pairs:
             units = np.where(found.codes >= 0, found.targets[found.codes], -1).astype(np.int32)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from vecmill.errors import FormatError
 from vecmill.kernels.phrase_pairs import enter_pairs, join_pairs
-from vecmill.kernels.tokens import OUTSIDE
+from vecmill.kernels.word_table import OUTSIDE
 from vecmill.text.rules import TokenRules
 from vecmill.text.word_index import FoundTokens, WordIndex
 from vecmill.vocabulary.schema import PARQUET_OPTIONS, PHRASES_SCHEMA

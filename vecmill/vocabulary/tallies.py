@@ -1,0 +1,70 @@
+"""How often words occur, and in how many documents, by their numbers in a word index."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vecmill.kernels.token_counts import DOCUMENT_BITS, tally
+from vecmill.text.word_index import FoundTokens
+
+# Of one word.
+TALLY_BYTES = 16
+
+_LAST = (1 << DOCUMENT_BITS) - 1
+
+
+class Tallies:
+    """Occurrences and documents of words; used by one thread at a time.
+
+    Parameters
+    ----------
+    n_words : room to begin with; it grows with the index
+    """
+
+    def __init__(self, n_words: int) -> None:
+        self._tallies: npt.NDArray[np.int64] = np.zeros((n_words, 2), dtype=np.int64)
+        self._next_document = 1
+
+    @property
+    def nbytes(self) -> int:
+        return self._tallies.nbytes
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """int64[room], occurrences; a view."""
+        return self._tallies[:, 0]
+
+    @property
+    def documents(self) -> npt.NDArray[np.int64]:
+        """int64[room], documents that the word occurs in; a copy."""
+        return self._tallies[:, 1] >> DOCUMENT_BITS
+
+    def table(self, n_words: int) -> npt.NDArray[np.int64]:
+        """int64[n_words, 2], both side by side."""
+        return np.stack([self.counts[:n_words], self.documents[:n_words]], axis=1)
+
+    def add(self, found: FoundTokens) -> int:
+        """Add the words of texts, each one a document; returns how many words there were, those OUTSIDE left aside."""
+        if len(self._tallies) < len(found.targets):
+            tallies = np.zeros((len(found.targets), 2), dtype=np.int64)
+            tallies[: len(self._tallies)] = self._tallies
+            self._tallies = tallies
+        n_tallied = start = 0
+        n_texts = len(found.text_offsets) - 1
+        while start < n_texts:
+            if self._next_document > _LAST:
+                # Nobody has seen a document yet, as far as their numbers go; how many there were stays.
+                self._tallies[:, 1] &= ~_LAST
+                self._next_document = 1
+            stop = min(n_texts, start + _LAST + 1 - self._next_document)
+            offsets = found.text_offsets[start : stop + 1]
+            n_tallied += tally(found.codes, offsets, found.targets, self._tallies, self._next_document)
+            self._next_document += stop - start
+            start = stop
+        return n_tallied
+
+    def clear(self) -> None:
+        """Begin anew; the memory stays."""
+        self._tallies.fill(0)
+        self._next_document = 1
