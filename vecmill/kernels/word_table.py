@@ -64,7 +64,7 @@ def _same(data: npt.NDArray[np.uint8], start: int, stop: int, letters: np.uint64
             return False
         k += 8
     k = n_bytes - 8
-    return lower_eight(eight_bytes(data, start + k), letters) == eight_bytes(table.letters, begin + k)
+    return bool(lower_eight(eight_bytes(data, start + k), letters) == eight_bytes(table.letters, begin + k))
 
 
 @inlined_kernel
