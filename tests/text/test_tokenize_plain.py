@@ -25,21 +25,9 @@ FILLER = "filler, " * 16
 
 ASCII_WORDS = st.sampled_from(
     [
-        "a",
-        "I",
-        "don't",
-        "'tis",
-        "dogs'",
-        "x2",
-        "42",
-        "ABCDEFG",
-        "abcdefgh",
-        "abcdefghi",
-        "ABCDEFGHIJKLMNOP",
-        "é",
-        "naïve",
+        *("a", "I", "don't", "'tis", "dogs'", "x2", "42", "ABCDEFG", "abcdefgh", "abcdefghi", "ABCDEFGHIJKLMNOP"),
+        *("é", "naïve", "z" * 40, "Z" * 56, "y" * 57, "w" * 70, "@[`{", "U.S.A"),
     ]
-    + ["z" * 40, "Z" * 56, "y" * 57, "w" * 70, "@[`{", "U.S.A"]
 )
 GAPS = st.sampled_from(
     [" ", ", ", ". ", '." ', "...", ".\n", "\n\n", "\t", " - ", "\x00", "。", "\u2028", " " * 60, "'", "!) "]
