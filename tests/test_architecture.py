@@ -25,6 +25,7 @@ FLOORS: list[list[str]] = [
     ["corpus"],
     ["vocabulary"],
     ["words"],
+    ["distributed"],
     ["evaluation", "diff"],
     ["report"],
     ["registry"],

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.errors import ConfigError
+from vecmill.words.distributed_config import DistributedConfig
 
 
 class _Schedule(Config):
@@ -184,7 +185,7 @@ class NegativeSamplingConfig(Config):
 
 
 class WordTrainerConfig(NegativeSamplingConfig):
-    """What skip-gram and CBOW of whole words have in common."""
+    """What skip-gram and CBOW have in common, whole words and subwords."""
 
     mode: Literal["hogwild", "deterministic"] = Field(
         "hogwild",
@@ -258,13 +259,22 @@ class WordTrainerConfig(NegativeSamplingConfig):
         return self
 
 
-class SkipgramConfig(WordTrainerConfig):
+class WholeWordConfig(WordTrainerConfig):
+    """What the trainers of whole words have beyond those with subwords."""
+
+    distributed: DistributedConfig = Field(
+        DistributedConfig(),
+        description="several workers that share the training, by default one process alone (our choice)",
+    )
+
+
+class SkipgramConfig(WholeWordConfig):
     """Skip-gram with negative sampling (Mikolov et al. 2013b)."""
 
     kind: Literal["skipgram"] = Field("skipgram", description="each word of the window tells the centre word by itself")
 
 
-class CbowConfig(WordTrainerConfig):
+class CbowConfig(WholeWordConfig):
     """CBOW with negative sampling (Mikolov et al. 2013a), context gradient after Irsoy et al. 2021."""
 
     # Without a default on purpose: a section that names no kind is skip-gram, and fits one branch of the schema only.

@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -117,7 +117,7 @@ class Rounds:
         self._context = _Changes.room(self.n_shards, longest * (1 + config.negative_samples), run.model.context_vectors)
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="words")
 
-    def __enter__(self) -> Rounds:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -143,17 +143,25 @@ class Rounds:
     def _train_round(self, first: int, last: int, epoch: int) -> tuple[float, int]:
         cuts = [first + (last - first) * i // self.n_shards for i in range(self.n_shards + 1)]
 
-        def train(part: int) -> list[tuple[float, int]]:
-            return [
-                self._train_shard(self._workers[part], shard, cuts, epoch)
-                for shard in range(part, self.n_shards, self.threads)
-            ]
+        shards = self.own_shards()
 
-        results = self._side_by_side(train)
+        def train(part: int) -> dict[int, tuple[float, int]]:
+            return {s: self._train_shard(self._workers[part], s, cuts, epoch) for s in shards[part :: self.threads]}
+
+        parts = self._side_by_side(train)
+        results = self.share_changes({shard: each for part in parts for shard, each in part.items()})
         self._side_by_side(self._combine)
         # in the order of the shards, whichever thread had which
-        in_order = [results[shard % self.threads][shard // self.threads] for shard in range(self.n_shards)]
+        in_order = [results[shard] for shard in range(self.n_shards)]
         return math.fsum(loss for loss, _ in in_order), sum(n_pairs for _, n_pairs in in_order)
+
+    def own_shards(self) -> list[int]:
+        """The shards of a round that are trained here: all of them."""
+        return list(range(self.n_shards))
+
+    def share_changes(self, results: dict[int, tuple[float, int]]) -> dict[int, tuple[float, int]]:
+        """Called between training and combining, with loss and pairs of each shard trained here; returns all."""
+        return results
 
     def _train_shard(self, worker: _Worker, shard: int, cuts: list[int], epoch: int) -> tuple[float, int]:
         """Train one shard on the worker's copy, which is the base again in the end; returns loss and pairs.

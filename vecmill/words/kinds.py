@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
-from vecmill.words.config import CbowConfig, SkipgramConfig, WordTrainerConfig, pretrained_files
+from vecmill.words.config import CbowConfig, SkipgramConfig, WholeWordConfig, WordTrainerConfig, pretrained_files
 from vecmill.words.glove_config import GloveConfig
 from vecmill.words.subword_config import (
     SubwordCbowConfig,
@@ -44,6 +44,8 @@ _FUNCTIONS = {
 
 def trainer_of(config: Any) -> str:
     """``module:name`` of the core function of the ``train`` stage for a configuration of one of the kinds."""
+    if isinstance(config, WholeWordConfig) and config.distributed.workers > 1:
+        return "vecmill.distributed.train:train_words_distributed"
     return _FUNCTIONS[config.kind]
 
 

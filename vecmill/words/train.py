@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,14 @@ from vecmill.vectors.word_vectors import WordVectors
 from vecmill.vocabulary.token_store import TokenStore
 from vecmill.vocabulary.vocabulary import Vocabulary
 from vecmill.words.config import CbowConfig, SkipgramConfig, WordTrainerConfig
-from vecmill.words.pretrained import Movement, extend_pretrained, load_pretrained, match_words, measure_movement
+from vecmill.words.pretrained import (
+    Movement,
+    StartVectors,
+    extend_pretrained,
+    load_pretrained,
+    match_words,
+    measure_movement,
+)
 from vecmill.words.progress_state import EpochResult
 from vecmill.words.trainer import Training, train_vectors
 
@@ -51,21 +60,49 @@ def train_words(config: SkipgramConfig | CbowConfig, io: StageIO) -> StageReport
     ConfigError, FormatError : see :func:`~vecmill.words.pretrained.load_pretrained`
     FormatError, VocabularyError, TrainingDiverged : see :func:`~vecmill.words.trainer.train_vectors`
     """
+
+    def train(corpus: TrainingCorpus) -> tuple[Training, dict[str, Any]]:
+        training = train_vectors(
+            corpus.tokens.token_ids,
+            corpus.tokens.sentence_offsets,
+            corpus.vocabulary.counts,
+            config,
+            seed=io.seed,
+            start=corpus.start,
+            checkpoints=io.checkpoints,
+        )
+        return training, {}
+
+    return train_and_write(config, io, train)
+
+
+@dataclass(frozen=True)
+class TrainingCorpus:
+    """What a training of whole words reads.
+
+    Attributes
+    ----------
+    start : vectors that some words start from, None where all start from random ones
+    """
+
+    vocabulary: Vocabulary
+    tokens: TokenStore
+    start: StartVectors | None
+
+
+def train_and_write(
+    config: SkipgramConfig | CbowConfig,
+    io: StageIO,
+    train: Callable[[TrainingCorpus], tuple[Training, dict[str, Any]]],
+) -> StageReport:
+    """The stage around ``train``, which gives a training and metrics of its own; see :func:`train_words`."""
     vocabulary = Vocabulary.load(io.inputs["vocabulary"])
     tokens = TokenStore.open(io.inputs["encode"])
     pretrained = load_pretrained(config)
     start = None if pretrained is None else match_words(pretrained, vocabulary)
-    training = train_vectors(
-        tokens.token_ids,
-        tokens.sentence_offsets,
-        vocabulary.counts,
-        config,
-        seed=io.seed,
-        start=start,
-        checkpoints=io.checkpoints,
-    )
+    training, more = train(TrainingCorpus(vocabulary, tokens, start))
     n_words, n_tokens = len(vocabulary), int(tokens.token_ids.size)
-    metrics = _metrics(config, training, n_words)
+    metrics = _metrics(config, training, n_words) | more
     markdown = (
         f"Loss of **{config.kind}**, {config.dim} dimensions, {n_words:,} words, {n_tokens:,} tokens: mean "
         "over pairs of −log σ of the right word's score and of minus the negatives' scores."

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from vecmill.errors import VocabularyError
 from vecmill.kernels.sampling import make_sampler
-from vecmill.progress import track
+from vecmill.progress import Bar, track
 from vecmill.words.checkpoint import Checkpoints, training_digest
 from vecmill.words.config import CbowConfig, SkipgramConfig
 from vecmill.words.corpus_check import check_corpus
@@ -84,6 +84,40 @@ def train_vectors(
     VocabularyError : an epoch had no pair to learn from, or the held-out sentences have none
     TrainingDiverged : the loss or a vector became NaN or infinite
     """
+    run = prepared_run(token_ids, sentence_offsets, counts, config, seed=seed, start=start)
+    wanted = config.threads or len(os.sched_getaffinity(0))
+    way = Rounds if config.mode == "deterministic" else Hogwild
+    return train_run(run, lambda: way(run, wanted), checkpoints_of(run, counts, checkpoints), measure_heldout)
+
+
+class EpochTrainer(Protocol):
+    """A way to run epochs; a context manager.
+
+    Attributes
+    ----------
+    threads : how many threads work
+    """
+
+    threads: int
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def advance(self, progress: Progress, bar: Bar, due: Callable[[], bool]) -> None:
+        """Train until the epoch is done, or at a place where a checkpoint can be taken and ``due`` is true."""
+
+
+def prepared_run(
+    token_ids: npt.NDArray[np.int32],
+    sentence_offsets: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    config: SkipgramConfig | CbowConfig,
+    *,
+    seed: int,
+    start: StartVectors | None = None,
+) -> TrainingRun:
+    """A training before its first step; parameters and errors are those of :func:`train_vectors`."""
     # np.asarray: a numpy.memmap becomes a plain array over the same mapped file
     token_ids, sentence_offsets = np.asarray(token_ids), np.asarray(sentence_offsets)
     check_corpus(token_ids, sentence_offsets, counts)
@@ -98,16 +132,30 @@ def train_vectors(
     )
     if start is not None:
         _set_rows(run.model, start)
-    saved = checkpoints_of(run, counts, checkpoints)
+    return run
+
+
+def train_run(
+    run: Run,
+    make_trainer: Callable[[], EpochTrainer],
+    saved: Checkpoints,
+    measure: Callable[[Run], float | None],
+) -> Training:
+    """Train a prepared run to its end, from its checkpoint where there is one.
+
+    Parameters
+    ----------
+    make_trainer : called when the model is the one that training goes on from
+    measure : takes the held-out loss after each epoch
+    """
+    config = run.config
     progress = saved.load(run.model) or Progress()
     n_done = progress.epoch * run.n_tokens + progress.n_tokens_done
     started = time.perf_counter()
     run.compile_kernel()
     compiled = time.perf_counter()
-    wanted = config.threads or len(os.sched_getaffinity(0))
-    way = Rounds if config.mode == "deterministic" else Hogwild
-    with way(run, wanted) as trainer:
-        train_epochs(run, trainer, progress, saved, measure_heldout)
+    with make_trainer() as trainer:
+        train_epochs(run, trainer, progress, saved, measure)
     finished = time.perf_counter()
     check_vectors(run.model, config)
     return Training(
@@ -125,7 +173,7 @@ def train_vectors(
 
 def train_epochs(
     run: Run,
-    trainer: Hogwild | Rounds,
+    trainer: EpochTrainer,
     progress: Progress,
     saved: Checkpoints,
     measure: Callable[[Run], float | None],

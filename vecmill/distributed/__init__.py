@@ -1,0 +1,1 @@
+"""Word training on several machines: replicas that exchange the rows they touched."""

@@ -1,0 +1,85 @@
+"""What an exchange of rows between replicas does to matrices, without the copies that NumPy's indexing would make."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vecmill.kernels.jit import kernel
+
+
+@kernel
+def gather_changes(
+    rows: npt.NDArray[np.integer],
+    replica: npt.NDArray[np.floating],
+    reference: npt.NDArray[np.floating],
+    changes: npt.NDArray[np.floating],
+) -> None:
+    """changes[i, d] = replica[rows[i], d] - reference[rows[i], d].
+
+    Parameters
+    ----------
+    rows : integer[n]; replica, reference : floating[n_words, row_length]
+    changes : floating[n, dim], dim <= row_length, result
+    """
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for d in range(changes.shape[1]):
+            changes[i, d] = replica[row, d] - reference[row, d]
+
+
+@kernel
+def add_weighted(
+    places: npt.NDArray[np.integer],
+    weights: npt.NDArray[np.floating],
+    changes: npt.NDArray[np.floating],
+    target: npt.NDArray[np.floating],
+) -> None:
+    """target[places[i], d] += weights[i] * changes[i, d], in the order of i.
+
+    Parameters
+    ----------
+    places : integer[n]; weights : floating[n]; changes : floating[n, dim]
+    target : floating[m, >= dim], result
+    """
+    for i in range(places.shape[0]):
+        place, weight = places[i], weights[i]
+        for d in range(changes.shape[1]):
+            target[place, d] += weight * changes[i, d]
+
+
+@kernel
+def add_rows(
+    rows: npt.NDArray[np.integer], changes: npt.NDArray[np.floating], target: npt.NDArray[np.floating]
+) -> None:
+    """target[rows[i], d] += changes[i, d], shapes as in :func:`add_weighted`."""
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for d in range(changes.shape[1]):
+            target[row, d] += changes[i, d]
+
+
+@kernel
+def follow_rows(
+    rows: npt.NDArray[np.integer],
+    changes: npt.NDArray[np.floating],
+    remainders: npt.NDArray[np.bool_],
+    reference: npt.NDArray[np.floating],
+    replica: npt.NDArray[np.floating],
+) -> None:
+    """Bring a replica's rows to what the reference's have become.
+
+    Parameters
+    ----------
+    rows : integer[n]; changes : floating[n, dim], by how much each has changed
+    remainders : bool[n_words], rows in which the replica holds more than the reference did: the change is added there
+    reference, replica : floating[n_words, row_length]; the second is the result
+    """
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        if remainders[row]:
+            for d in range(changes.shape[1]):
+                replica[row, d] += changes[i, d]
+        else:
+            for d in range(changes.shape[1]):
+                replica[row, d] = reference[row, d]
