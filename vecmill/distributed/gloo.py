@@ -104,12 +104,13 @@ def joined(address: str, rank: int, n_workers: int, dim: int, timeout_seconds: f
         all are there, ``JOIN_SECONDS``: to start and compile may take longer on one machine than on another
     """
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
     if address.startswith("file:"):
         # on one machine nothing has to leave it; gloo would pick the network interface that the host's name stands for
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     patience = timedelta(seconds=JOIN_SECONDS)
-    store, _, _ = next(dist.rendezvous(address, rank=rank, world_size=n_workers, timeout=patience))
+    store, _, _ = next(rendezvous(address, rank=rank, world_size=n_workers, timeout=patience))
     _wait_for_all(store, n_workers)
     dist.init_process_group(
         "gloo", store=store, rank=rank, world_size=n_workers, timeout=timedelta(seconds=timeout_seconds)
