@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -121,7 +121,7 @@ def joined(address: str, rank: int, n_workers: int, dim: int, timeout_seconds: f
         dist.destroy_process_group()
 
 
-def _wait_for_all(store: torch.distributed.Store, n_workers: int) -> None:
+def _wait_for_all(store: Any, n_workers: int) -> None:
     store.add("vecmill/here", 1)
     deadline = time.monotonic() + JOIN_SECONDS
     while (n_here := store.add("vecmill/here", 0)) < n_workers:

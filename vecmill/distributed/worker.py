@@ -170,9 +170,22 @@ def compile_exchange(run: TrainingRun) -> None:
     """Call the kernels of an exchange on nothing, so that they are compiled."""
     model, touches = run.model.center_vectors, np.zeros(1, np.int32)
     keys = StreamKeys.of(run.seed, EPOCH, 0)
-    room = np.empty(0, np.int32), np.empty(0, np.int64)
-    rest = (run.config.window, run.config.negative_samples, keys.keep, keys.draw, touches, touches)
-    count_touches(run.token_ids, run.sentence_offsets, 0, 0, 0, run.sampler, *room, *rest)
+    count_touches(
+        run.token_ids,
+        run.sentence_offsets,
+        0,
+        0,
+        0,
+        run.sampler,
+        np.empty(0, np.int32),
+        np.empty(0, np.int64),
+        run.config.window,
+        run.config.negative_samples,
+        keys.keep,
+        keys.draw,
+        touches,
+        touches,
+    )
     places, ids = np.empty(0, np.int64), np.empty(0, np.int32)
     weights, changes = np.empty(0, np.float32), np.empty((0, run.model.dim), np.float32)
     gather_changes(places, model, model, changes)
