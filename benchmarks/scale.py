@@ -217,7 +217,9 @@ def render(result: dict[str, Any], options: argparse.Namespace) -> str:
         for workers, row in rows.items():
             if workers == "1" and way != "touches":
                 continue
-            scores = " | ".join(f"{row[name]:.4f} ± {row[f'{name}_sd']:.4f}" for name in SIMILARITY)
+            scores = " | ".join(
+                f"{row[name]:.4f}" + (f" ± {row[f'{name}_sd']:.4f}" if row["seeds"] > 1 else "") for name in SIMILARITY
+            )
             loss = f"{row['spearman_loss']:+.4f}" if "spearman_loss" in row and workers != "1" else ""
             sent = f"{row['bytes_per_word']:.0f} | {row['bytes_per_sync']:,.0f}" if workers != "1" else "0 | 0"
             title = WAYS[way] if workers != "1" else ""
