@@ -229,7 +229,8 @@ def render(result: dict[str, Any], options: argparse.Namespace) -> str:
             "",
             f"Predicted words a second of machines with one training thread each, {result['words_per_second_alone']:,} "
             f"words a second alone, {result['row_nanoseconds']:.0f} ns of processor time for a row in an exchange. The "
-            f"simulation is off by {100 * result['cost_model_error_frac']:.1f} % at most, with 2 to 16 workers.",
+            f"simulation is off by {100 * result['cost_model_error_frac']:.1f} % at most, with "
+            f"{', '.join(sorted({str(each['workers']) for each in result['checks']}, key=int))} workers.",
             "",
             f"| machines | {' | '.join(LINKS)} |",
             f"| ---: |{' ---: |' * len(LINKS)}",
