@@ -3,7 +3,8 @@
     python docs/write_figures.py
 
 Reads what the benchmark scripts left in benchmarks/results/ and fills the places marked
-`<!-- figure:NAME -->…<!-- /figure -->` and `<!-- table:NAME -->…<!-- /table -->`.
+`<!-- figure:NAME -->…<!-- /figure -->` and `<!-- table:NAME -->…<!-- /table -->`. A table whose script exists and has
+left no result yet stays as it is.
 """
 
 from __future__ import annotations
@@ -34,19 +35,20 @@ def _duration(seconds: float) -> str:
 
 
 def fill(text: str, short: dict[str, str], tables: dict[str, str]) -> str:
-    """Put figures in their places; a place without a figure is an error."""
+    """Put figures in their places; a place without a figure is an error, unless it only has not been measured yet."""
+
+    def table(match: re.Match[str]) -> str:
+        if match[1] not in tables and (ROOT / f"benchmarks/{match[1]}.py").is_file():
+            return match[0]
+        return f"<!-- table:{match[1]} -->\n{tables[match[1]]}\n<!-- /table -->"
+
     text = re.sub(
         r"<!-- figure:(\w+) -->.*?<!-- /figure -->",
         lambda match: f"<!-- figure:{match[1]} -->{short[match[1]]}<!-- /figure -->",
         text,
         flags=re.DOTALL,
     )
-    return re.sub(
-        r"<!-- table:(\w+) -->.*?<!-- /table -->",
-        lambda match: f"<!-- table:{match[1]} -->\n{tables[match[1]]}\n<!-- /table -->",
-        text,
-        flags=re.DOTALL,
-    )
+    return re.sub(r"<!-- table:(\w+) -->.*?<!-- /table -->", table, text, flags=re.DOTALL)
 
 
 def main() -> None:
