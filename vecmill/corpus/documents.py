@@ -36,6 +36,20 @@ def iter_documents(
 ) -> Iterator[pa.RecordBatch]:
     """Stream the documents of a corpus in the order in which ingest wrote them.
 
+    Parameters and errors are those of :func:`iter_row_groups`.
+    """
+    for _, batch in iter_row_groups(corpus_dir, quarantine, columns):
+        yield batch
+
+
+def iter_row_groups(
+    corpus_dir: Path,
+    quarantine: Path | None = None,
+    columns: Sequence[str] = ("doc_id", "text"),
+    first: int = 0,
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Stream documents as :func:`iter_documents` does, each batch with the number of its row group in the corpus.
+
     One batch comes from one row group, which holds a few MiB of text (or a single larger document), so memory stays
     bounded whatever the size of the corpus. Batches are never empty.
 
@@ -45,6 +59,7 @@ def iter_documents(
     quarantine : ``quarantine.parquet`` of the contract artifact; documents whose ``doc_id`` it lists are left out.
         The listed ids are held in memory (32 bytes each).
     columns : columns of :data:`vecmill.corpus.schema.CORPUS_SCHEMA` to read, in the order wanted
+    first : row groups before this one are passed over unread
 
     Raises
     ------
@@ -54,13 +69,18 @@ def iter_documents(
     left_out = None if quarantine is None else _listed_ids(quarantine)
     wanted = list(columns)
     to_read = wanted if left_out is None or "doc_id" in wanted else [*wanted, "doc_id"]
+    number = -1
     for path in paths:
         with pq.ParquetFile(path) as shard:
             for group in range(shard.num_row_groups):
+                number += 1
+                if number < first:
+                    continue
                 table = shard.read_row_group(group, columns=to_read, use_threads=False)
                 if left_out is not None:
                     table = table.filter(pc.invert(pc.is_in(table["doc_id"], value_set=left_out)))
-                yield from table.select(wanted).combine_chunks().to_batches()
+                for batch in table.select(wanted).combine_chunks().to_batches():
+                    yield number, batch
 
 
 def count_documents(corpus_dir: Path, quarantine: Path | None = None) -> int:

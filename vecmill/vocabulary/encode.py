@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from vecmill.store.stage import StageIO, StageReport
 from vecmill.text.sentences import SentenceUnit
 from vecmill.text.word_index import Sentences
 from vecmill.vocabulary.config import EncodeConfig
+from vecmill.vocabulary.encode_progress import LENGTH_CLASSES, EncodeProgress, Position, encoding_digest
 from vecmill.vocabulary.held_out import leave_out, write_held_out
 from vecmill.vocabulary.passes import Corpus
 from vecmill.vocabulary.phrases import Phrases, UnitIndex
@@ -20,9 +22,6 @@ from vecmill.vocabulary.share import documents_below
 from vecmill.vocabulary.token_batches import Tools
 from vecmill.vocabulary.token_store import SENTENCE_OFFSETS_NAME, TOKEN_IDS_NAME, TokenStoreWriter
 from vecmill.vocabulary.vocabulary import Vocabulary
-
-# Sentence lengths are reported in classes 1, 2–3, 4–7, 8–15, …; 2**40 tokens is longer than any sentence on disk.
-_LENGTH_CLASSES = 40
 
 
 def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
@@ -34,6 +33,9 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     A sentence may have any length (gensim cuts at 10,000 words). Documents keep their order, and no sentence crosses
     from one into the next. The files are the same bytes for any number of threads. Documents held out for validation
     are not encoded; ``held_out.json`` says which they are, see :mod:`vecmill.vocabulary.held_out`.
+
+    Where ``io.checkpoints`` is a folder the store grows there, and what a killed process had encoded is not encoded
+    again, see :mod:`vecmill.vocabulary.encode_progress`. The bytes are those of an unbroken run.
 
     Raises
     ------
@@ -51,14 +53,23 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
         with tools.one() as index:
             return _encoded(index, texts, config.sentence_unit, len(vocabulary))
 
-    n_found = n_documents = longest = 0
-    length_classes = np.zeros(_LENGTH_CLASSES, dtype=np.int64)
-    with TokenStoreWriter(io.output) as store:
-        for batch, encoded in corpus.map(encode, "encoding"):
+    folder = None if io.checkpoints is None else io.checkpoints / "tokens"
+    progress = EncodeProgress(folder, "" if folder is None else encoding_digest(config, io))
+    start = progress.load()
+    n_found, n_documents, longest = start.n_found, start.n_documents, start.longest
+    length_classes = np.array(start.length_classes, dtype=np.int64)
+    row_group = start.next_row_group
+    with TokenStoreWriter(folder or io.output, start.n_tokens, start.n_sentences) as store:
+        for number, batch, encoded in corpus.map_row_groups(encode, "encoding", start.next_row_group):
+            if number > row_group and progress.due():
+                store.to_disk()
+                counted = (n_found, n_documents, longest, length_classes.tolist())
+                progress.save(Position(number, store.n_tokens, store.n_sentences, *counted))
+            row_group = number
             sentences = encoded.sentences
             store.append(sentences.token_ids, sentences.sentence_offsets)
             lengths = np.diff(sentences.sentence_offsets)
-            length_classes += np.bincount(np.log2(lengths).astype(np.int64), minlength=_LENGTH_CLASSES)
+            length_classes += np.bincount(np.log2(lengths).astype(np.int64), minlength=LENGTH_CLASSES)
             longest = max(longest, int(lengths.max(initial=0)))
             n_found += encoded.n_found
             n_documents += batch.num_rows
@@ -81,6 +92,9 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
                 expected="a vocabulary that was built from this corpus",
                 todo="run the vocabulary stage again with --refresh vocabulary",
             )
+    if folder is not None:
+        for name in (TOKEN_IDS_NAME, SENTENCE_OFFSETS_NAME):
+            shutil.move(folder / name, io.output / name)
     write_held_out(config, io.output)
     n_dropped = n_found - store.n_tokens
     return StageReport(

@@ -20,7 +20,7 @@ from vecmill.vocabulary.bounded import BoundedCounts
 from vecmill.vocabulary.config import VocabularyConfig
 from vecmill.vocabulary.counting import RUN_SCHEMA, CountingTable, SortedRuns
 from vecmill.vocabulary.tallies import Tallies
-from vecmill.vocabulary.token_batches import THREAD_BYTES, Result, Tools, available_cores, map_documents
+from vecmill.vocabulary.token_batches import THREAD_BYTES, Result, Tools, available_cores, map_row_groups
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,18 @@ class Corpus:
 
     def map(self, work: Callable[[pa.Array], Result], description: str) -> Iterator[tuple[pa.RecordBatch, Result]]:
         """Apply ``work`` to the texts of each batch of documents in threads; results come in corpus order."""
+        for _, batch, result in self.map_row_groups(work, description):
+            yield batch, result
+
+    def map_row_groups(
+        self, work: Callable[[pa.Array], Result], description: str, first: int = 0
+    ) -> Iterator[tuple[int, pa.RecordBatch, Result]]:
+        """Do what :meth:`map` does from row group ``first`` on, with the number of each batch's row group."""
         with track(description, unit="documents") as bar:
-            for batch, result in map_documents(
-                lambda batch: work(batch.column("text")), self.shards, self.quarantine, self.threads, self.keep
+            for group, batch, result in map_row_groups(
+                lambda batch: work(batch.column("text")), self.shards, self.quarantine, self.threads, self.keep, first
             ):
-                yield batch, result
+                yield group, batch, result
                 bar.advance(batch.num_rows)
 
 

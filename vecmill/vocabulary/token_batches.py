@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecmill.corpus.documents import iter_documents
+from vecmill.corpus.documents import iter_row_groups
 
 Result = TypeVar("Result")
 Tool = TypeVar("Tool")
@@ -48,6 +48,22 @@ def map_documents(
 ) -> Iterator[tuple[pa.RecordBatch, Result]]:
     """Apply ``work`` to every batch of documents in threads; batches and results come in corpus order.
 
+    Parameters are those of :func:`map_row_groups`.
+    """
+    for _, batch, result in map_row_groups(work, corpus, quarantine, threads, keep):
+        yield batch, result
+
+
+def map_row_groups(
+    work: Callable[[pa.RecordBatch], Result],
+    corpus: Path,
+    quarantine: Path,
+    threads: int,
+    keep: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+    first: int = 0,
+) -> Iterator[tuple[int, pa.RecordBatch, Result]]:
+    """Do what :func:`map_documents` does, and say of each batch which row group of the corpus it comes from.
+
     At most ``threads + 1`` batches are in flight, so memory is bounded whatever the consumer does.
 
     Parameters
@@ -57,22 +73,23 @@ def map_documents(
     quarantine : ``quarantine.parquet`` of the contract artifact
     threads : 0 for one a core
     keep : takes documents out of a batch before anything is done with it
+    first : row groups before this one are passed over unread
     """
     n_threads = threads or available_cores()
-    waiting: deque[tuple[pa.RecordBatch, Future[Result]]] = deque()
+    waiting: deque[tuple[int, pa.RecordBatch, Future[Result]]] = deque()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="tokens") as pool:
         try:
-            for documents in iter_documents(corpus, quarantine=quarantine):
+            for group, documents in iter_row_groups(corpus, quarantine, first=first):
                 for batch in cut_batch(documents if keep is None else keep(documents)):
-                    waiting.append((batch, pool.submit(work, batch)))
+                    waiting.append((group, batch, pool.submit(work, batch)))
                     if len(waiting) > n_threads:
-                        done, result = waiting.popleft()
-                        yield done, result.result()
+                        number, done, result = waiting.popleft()
+                        yield number, done, result.result()
             while waiting:
-                done, result = waiting.popleft()
-                yield done, result.result()
+                number, done, result = waiting.popleft()
+                yield number, done, result.result()
         finally:
-            for _, result in waiting:
+            for _, _, result in waiting:
                 result.cancel()
 
 

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -76,22 +77,39 @@ class TokenStoreWriter:
     A context manager. The headers state zero elements until the block ends without an exception, so that what an
     interrupted writer leaves is refused by :meth:`TokenStore.open`.
 
+    Parameters
+    ----------
+    folder : an existing one
+    n_tokens, n_sentences : go on with files that hold at least so many, and forget what they hold beyond
+
     Attributes
     ----------
     n_tokens, n_sentences : what has been written so far
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, n_tokens: int = 0, n_sentences: int = 0) -> None:
         self._folder = folder
-        self.n_tokens = 0
-        self.n_sentences = 0
+        self.n_tokens = n_tokens
+        self.n_sentences = n_sentences
 
     def __enter__(self) -> TokenStoreWriter:
-        self._token_ids = (self._folder / TOKEN_IDS_NAME).open("w+b")
-        self._offsets = (self._folder / SENTENCE_OFFSETS_NAME).open("w+b")
+        mode = "r+b" if self.n_sentences else "w+b"
+        self._token_ids = cast(BinaryIO, (self._folder / TOKEN_IDS_NAME).open(mode))
+        self._offsets = cast(BinaryIO, (self._folder / SENTENCE_OFFSETS_NAME).open(mode))
         self._header_bytes = [_write_header(file, kind, 0) for file, kind in self._files()]
-        self._offsets.write(np.zeros(1, dtype=_OFFSET).tobytes())
+        if not self.n_sentences:
+            self._offsets.write(np.zeros(1, dtype=_OFFSET).tobytes())
+        lengths = (self.n_tokens, self.n_sentences + 1)
+        for (file, dtype), length, n_bytes in zip(self._files(), lengths, self._header_bytes, strict=True):
+            file.truncate(n_bytes + length * dtype.itemsize)
+            file.seek(0, os.SEEK_END)
         return self
+
+    def to_disk(self) -> None:
+        """Wait until what was written is on the disk."""
+        for file, _ in self._files():
+            file.flush()
+            os.fsync(file.fileno())
 
     def append(self, token_ids: npt.NDArray[np.int32], sentence_offsets: npt.NDArray[np.int64]) -> None:
         """Append sentences.
@@ -127,11 +145,11 @@ class TokenStoreWriter:
             self._token_ids.close()
             self._offsets.close()
 
-    def _files(self) -> list[tuple[IO[bytes], np.dtype[np.signedinteger]]]:
+    def _files(self) -> list[tuple[BinaryIO, np.dtype[np.signedinteger]]]:
         return [(self._token_ids, _TOKEN_ID), (self._offsets, _OFFSET)]
 
 
-def _write_header(file: IO[bytes], dtype: np.dtype[np.signedinteger], length: int) -> int:
+def _write_header(file: BinaryIO, dtype: np.dtype[np.signedinteger], length: int) -> int:
     """Write an ``.npy`` header at the file's position and return the position after it.
 
     NumPy pads the header of a one-dimensional array so that any length fits in the same number of bytes.
