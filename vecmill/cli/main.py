@@ -19,6 +19,7 @@ import typer
 from vecmill.cli.registry import registry_app
 from vecmill.cli.tokenizer import tokenizer_app
 from vecmill.cli.vectors import vectors_app
+from vecmill.cli.vocabulary import vocabulary_app
 from vecmill.config.files import PIPELINES_FILE
 from vecmill.errors import VecmillError
 from vecmill.quiet import be_quiet
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(registry_app)
 app.add_typer(vectors_app)
 app.add_typer(tokenizer_app)
+app.add_typer(vocabulary_app)
 
 Name = Annotated[str, typer.Argument(help="Name of a deployment in the pipelines file, such as words.")]
 File = Annotated[Path, typer.Option("--file", help="The pipelines file.")]

@@ -23,15 +23,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vecmill.corpus.documents import iter_documents
 from vecmill.errors import VocabularyError
+from vecmill.progress import track
 from vecmill.text.rules import DEFAULT_RULES, TokenRules
 from vecmill.text.word_index import WordIndex
 from vecmill.vocabulary.reservoir import Reservoir
+
+# Few documents are longer, and so a thousand of them take 200 MB at the very most.
+_WHOLE_TEXT_CHARS = 200_000
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,26 @@ def estimate_vocabulary(
         n_sampled=n,
         n_offered=sample.n_offered,
     )
+
+
+def draw_sample(corpus_dir: Path, size: int, seed: int = 0) -> Reservoir:
+    """A sample of whole documents of an ingest artifact; their text is read once and not cut into words.
+
+    Parameters
+    ----------
+    size : documents
+    seed : other seeds draw other documents
+
+    Raises
+    ------
+    StoreError : the folder holds no shard
+    """
+    sample = Reservoir(size, seed, _WHOLE_TEXT_CHARS)
+    with track("drawing a sample", unit="documents") as bar:
+        for batch in iter_documents(corpus_dir):
+            sample.add(batch.column("doc_id").to_pylist(), batch.column("text"))
+            bar.advance(batch.num_rows)
+    return sample
 
 
 def _limits(

@@ -105,6 +105,12 @@ class Reservoir:
         self._trim()
         return self._threshold
 
+    @property
+    def n_cut(self) -> int:
+        """Members whose text was cut to ``max_text_chars``."""
+        self._trim()
+        return sum(len(text.encode()) < n_bytes for text, n_bytes in self._texts.values())
+
     def priority(self, doc_id: str) -> int:
         """The document's hash, uniform in [0, 2**64): its priority in a uniform sample of documents."""
         digest = blake2b(doc_id.encode(), digest_size=8, key=self._key).digest()
