@@ -14,9 +14,10 @@ machines at 10 and 100 Gbit/s. A simulation lets every worker of a real training
 of each message as it really was to those clocks, and is compared with the prediction for 2 to 16 workers.
 
 The last line is RESULT and one JSON object: ``spearman_loss_8``, ``spearman_loss_16``, ``cost_model_error_frac`` (the
-largest, mean over seeds; ``cost_model_error_frac_worst_run`` of single trainings), ``bytes_per_word`` (of 8 workers, what all send for a word that one of them trains). With ``--write`` each
-training is kept in results/scale.json at once, and one that stands there is not repeated; ``--report`` trains nothing
-and draws table and plot from what is kept; ``--seed`` trains one seed alone.
+largest, mean over seeds; ``cost_model_error_frac_worst_run`` of single trainings), ``bytes_per_word`` (of 8 workers,
+what all send for a word that one of them trains). With ``--write`` each training is kept in results/scale.json at once,
+and one that stands there is not repeated; ``--report`` trains nothing and draws table and plot from what is kept;
+``--seed`` trains one seed alone.
 """
 
 from __future__ import annotations
