@@ -163,17 +163,29 @@ class RayEngine:
                 looks[node.node_id] = remote_look.options(**options).remote(*arguments)
             for node in nodes:
                 found = self._seen(ray, node, looks[node.node_id])
+                if found is None:  # Ray lists a node that was lost for half a minute longer
+                    log.warning("node %s is gone; going on without it", node.name)
+                    continue
                 self._judge(node, found, nonce, store)
                 self._names[node.node_id] = node.name
                 bar.advance()
+            if not self._names:
+                raise EngineError(
+                    "every node of the Ray cluster was lost before anything ran",
+                    expected="nodes that stay up",
+                    todo="look at the nodes, and run again",
+                )
         finally:
             with contextlib.suppress(VecmillError, OSError):
                 store.backend.remove(probe)
 
-    def _seen(self, ray: Any, node: Node, reference: Any) -> dict[str, Any]:
+    def _seen(self, ray: Any, node: Node, reference: Any) -> dict[str, Any] | None:
+        gone = (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError, ray.exceptions.WorkerCrashedError)
         try:
             found: dict[str, Any] = ray.get(reference, timeout=_LOOK_SECONDS)
             return found
+        except gone:
+            return None
         except ray.exceptions.RayError as error:
             reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
             raise EngineError(
