@@ -188,10 +188,9 @@ def document_id(file: SourceFile, document: Document) -> str:
     str : the first 16 bytes of a sha256, as 32 hex digits
     """
     place = f"id {document.explicit_id}" if document.explicit_id else document.position
-    digest = hashlib.sha256()
-    for part in (file.name, place, document.text):
-        encoded = part.encode()
-        # Lengths keep apart parts that would spell the same when joined.
-        digest.update(len(encoded).to_bytes(8, "big"))
-        digest.update(encoded)
+    name, place_bytes, text = file.name.encode(), place.encode(), document.text.encode()
+    # Lengths keep apart parts that would spell the same when joined.
+    sizes = [len(part).to_bytes(8, "big") for part in (name, place_bytes, text)]
+    digest = hashlib.sha256(b"".join((sizes[0], name, sizes[1], place_bytes, sizes[2])))
+    digest.update(text)
     return digest.hexdigest()[:32]
