@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,10 @@ _ROW_GROUP_BYTES = 4 << 20
 
 
 class ShardWriter:
-    """Writes documents to Parquet shards; memory is bounded by the bytes of one row group."""
+    """Writes documents to Parquet shards; memory is bounded by the bytes of two row groups.
+
+    One is written, in a thread of its own since compressing holds no lock of the interpreter, while the next gathers.
+    """
 
     def __init__(self, folder: Path, shard_bytes: int) -> None:
         self.n_documents = 0
@@ -30,6 +34,8 @@ class ShardWriter:
         self._group_bytes = 0
         self._written_bytes = 0
         self._writer: pq.ParquetWriter | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writing")
+        self._writing: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -37,9 +43,13 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._flush()
-        self._close()
+        try:
+            if kind is None:
+                self._flush()
+                self._wait()
+        finally:
+            self._thread.shutdown()
+            self._close()
 
     def write(self, doc_id: str, source_uri: str, title: str, text: str, language: str | None) -> None:
         n_bytes = _n_bytes(text) + _n_bytes(title)
@@ -59,23 +69,35 @@ class ShardWriter:
         n_rows = len(self._columns["doc_id"])
         if not n_rows:
             return
+        # At most one row group waits, and a failure to write is told by the next document.
+        self._wait()
         if self._writer is not None and self._written_bytes + self._group_bytes > self._shard_bytes:
             self._close()
         if self._writer is None:
             name = shard_name(len(self.rows))
             self.rows[name] = 0
             self._writer = open_shard(self._folder / name)
-        self._writer.write_batch(pa.RecordBatch.from_pydict(self._columns, schema=CORPUS_SCHEMA), row_group_size=n_rows)
+        self._writing = self._thread.submit(_write_group, self._writer, self._columns)
         self.rows[shard_name(len(self.rows) - 1)] += n_rows
         self._written_bytes += self._group_bytes
         self._columns = {name: [] for name in CORPUS_SCHEMA.names}
         self._group_bytes = 0
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
 
     def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
         self._writer = None
         self._written_bytes = 0
+
+
+def _write_group(writer: pq.ParquetWriter, columns: dict[str, list[Any]]) -> None:
+    batch = pa.RecordBatch.from_pydict(columns, schema=CORPUS_SCHEMA)
+    writer.write_batch(batch, row_group_size=len(batch))
 
 
 def shard_name(number: int) -> str:
