@@ -109,7 +109,8 @@ check_contract(ContractConfig(), StageIO(inputs={{"ingest": Path({str(tmp_path /
     # duckdb's binding lists what outlives it on stderr, which is how an engine left open would show.
     assert done.stdout == "" and done.stderr == ""
     assert list((tmp_path / "home").iterdir()) == [] and list((tmp_path / "temporary").iterdir()) == []
-    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["quarantine.parquet", "report.json"]
+    written = ["data_docs.html", "quarantine.parquet", "report.json"]
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == written
 
 
 def test_importing_the_stage_loads_no_great_expectations():

@@ -240,7 +240,7 @@ def test_two_runs_write_the_same_bytes(run_contract, tmp_path):
             part = table.take(list(range(number, len(table), n_shards)))
             pq.write_table(part, tmp_path / name / f"part-{number:05d}.parquet")
         outputs.append(run_contract(tmp_path / name, max_quarantined_frac=1)[1])
-    for name in ("quarantine.parquet", "report.json"):
+    for name in ("quarantine.parquet", "report.json", "data_docs.html"):
         assert len({(output / name).read_bytes() for output in outputs}) == 1
     keys = [(row["doc_id"], row["rule"]) for row in quarantine_of(outputs[0])]
     assert keys == sorted(keys) and len(keys) > 20_000

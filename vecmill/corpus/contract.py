@@ -16,6 +16,7 @@ from typing import Any
 from vecmill.corpus.contract_config import ContractConfig, contract_file
 from vecmill.corpus.contracts.arrow_check import check_shards
 from vecmill.corpus.contracts.contract_file import Contract, Expectation, RowRule, load_contract, thresholds_of
+from vecmill.corpus.contracts.data_docs import DATA_DOCS_FILE, data_docs
 from vecmill.corpus.contracts.database import Database, create_view
 from vecmill.corpus.contracts.expectations import N_EXAMPLES, Verdict, build_expectations, judge
 from vecmill.corpus.contracts.row_rules import check_predicates, find_failures, first_failures, write_quarantine
@@ -49,12 +50,13 @@ class _Finding:
 
 
 def check_contract(config: ContractConfig, io: StageIO) -> StageReport:
-    """Check the ingest artifact's shards, and write ``quarantine.parquet`` and ``report.json``.
+    """Check the ingest artifact's shards, and write ``quarantine.parquet``, ``report.json`` and Data Docs.
 
     ``quarantine.parquet`` : doc_id, rule, severity, excerpt (string, none nullable; excerpt at most 200 characters),
     a row for each rule that a document failed and that quarantines, sorted by doc_id and rule.
     ``report.json`` : contract, thresholds in force, counts, one entry a rule with three examples, and Great
     Expectations' results without their times and run ids.
+    ``data_docs.html`` : the same for people, a page that needs nothing else.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def check_contract(config: ContractConfig, io: StageIO) -> StageReport:
         "passed": passed,
     }
     # Also where the run stops: whoever calls this function by hand finds the whole list beside the message.
-    _write_report(io.output / REPORT_FILE, contract, config, metrics, findings)
+    _write_report(io.output, contract, config, metrics, findings)
     if not passed:
         raise _violation(contract, config, metrics, findings)
     return StageReport(
@@ -130,7 +132,7 @@ def _row(finding: _Finding, n_documents: int) -> dict[str, Any]:
 
 
 def _write_report(
-    path: Path, contract: Contract, config: ContractConfig, metrics: Mapping[str, Any], findings: list[_Finding]
+    folder: Path, contract: Contract, config: ContractConfig, metrics: Mapping[str, Any], findings: list[_Finding]
 ) -> None:
     n_documents = metrics["n_documents"]
     report = {
@@ -148,7 +150,9 @@ def _write_report(
         ],
         "great_expectations": [each.verdict.result for each in findings],
     }
-    path.write_text(json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    told = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (folder / REPORT_FILE).write_text(told, encoding="utf-8")
+    (folder / DATA_DOCS_FILE).write_text(data_docs(report), encoding="utf-8")
 
 
 def _markdown(contract: Contract, config: ContractConfig, metrics: Mapping[str, Any], findings: list[_Finding]) -> str:
