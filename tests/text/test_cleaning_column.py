@@ -7,7 +7,7 @@ import unicodedata
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vecmill.text.cleaning import STEPS, CleaningStep, clean
@@ -28,6 +28,7 @@ _PIECES = st.sampled_from(
 _COLUMNS = st.lists(st.one_of(st.lists(_PIECES, max_size=12).map("".join), st.text(max_size=20)), max_size=6)
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(
     texts=_COLUMNS, steps=st.one_of(st.just(DEFAULT), st.permutations(list(STEPS)), st.sampled_from([(), ("html",)]))
 )
@@ -37,6 +38,7 @@ def test_a_column_is_cleaned_as_its_texts_are(texts: list[str], steps: tuple[Cle
     assert clean_column(texts, steps) == [clean(text, steps) for text in texts]
 
 
+@settings(deadline=None)
 @pytest.mark.parametrize("step", SIGNS)
 @given(texts=_COLUMNS)
 def test_each_step_alone(step: CleaningStep, texts: list[str]) -> None:
