@@ -18,7 +18,7 @@ from servers import ROOT
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 from vecmill.store.byte_scan import ByteScan
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1500)
 TOKEN = "Zquixotte"
 
 
@@ -31,7 +31,7 @@ def command(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=500,
     )
 
 
