@@ -115,6 +115,8 @@ def test_version_can_be_read_at_a_glance(finished: FinishedModel, sqlite_config:
         "score.wordsim353/spearman": "0.4000",
         "score.wordsim353/spearman_all_pairs": "0.4000",
         "gate.verdict": "first",
+        "verdict": "first",
+        "score": "0.4000",
         "vecmill.benchmark.wordsim353": "d353",
         "vecmill.n_bytes": version.tags["vecmill.n_bytes"],
         "vecmill.recipe": version.tags["vecmill.recipe"],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vecmill.errors import ConfigError
 from vecmill.registry.chain import Move, Row, aliases_after, open_intent, read_rows, row_name, sealed
-from vecmill.registry.history import champion_answer, champion_at, previous_champion, read_moment, reigns
+from vecmill.registry.history import champion_answer, champion_at, past_moment, previous_champion, read_moment, reigns
 from vecmill.registry.ledger import drift, head_problems
 
 
@@ -101,6 +101,15 @@ def test_previous_champion_still_stands() -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is no time\. Expected: 2026-03-01 or 2026-03-01T06:30"):
         read_moment(text)
+
+
+def test_the_future_is_not_asked_about() -> None:
+    now = "2026-03-05T12:30:00.000Z"
+    assert past_moment("2026-03-04", now) == "2026-03-04T23:59:59.999Z"
+    assert past_moment("2026-03-05", now) == now
+    for later in ("2026-03-06", "2026-03-05T12:31"):
+        with pytest.raises(ConfigError, match=rf"'{later}' has not come yet: it is 2026-03-05T12:30Z.*leave --at out"):
+            past_moment(later, now)
 
 
 def test_whole_chain_has_no_problems() -> None:

@@ -10,7 +10,7 @@ from vecmill.config.validate import validate
 from vecmill.errors import ConfigError
 from vecmill.pipelines.words import WordsConfig
 from vecmill.pipelines.words_search import WordsSearchConfig
-from vecmill.tuning.config import Dimension
+from vecmill.tuning.config import Dimension, SearchConfig
 from vecmill.tuning.space import with_values
 
 BASE: dict[str, Any] = {"train": {"kind": "cbow", "dim": 50}, "vocabulary": {"min_count": 2}}
@@ -24,6 +24,36 @@ def test_a_candidate_is_the_base_with_the_values_set() -> None:
     found = with_values(base(), {"train.window": 7, "vocabulary.min_count": 9}, "test")
     written = WordsConfig.model_validate({"train": {**BASE["train"], "window": 7}, "vocabulary": {"min_count": 9}})
     assert found == written
+
+
+def test_a_space_may_be_changed_by_full_paths_on_the_command_line() -> None:
+    given = {"train.window": {"low": 2, "high": 10}, "train.sample": {"choices": [1e-3]}}
+    nested = {"train": {"window": {"high": 12}, "sample": {"low": 1e-5, "high": 1e-3}, "dim": {"choices": [50, 100]}}}
+    search = SearchConfig.model_validate({"space": given | nested})
+    assert {path: each.model_dump(exclude_defaults=True) for path, each in search.space.items()} == {
+        "train.window": {"low": 2, "high": 12},
+        "train.sample": {"low": 1e-5, "high": 1e-3},
+        "train.dim": {"choices": (50, 100)},
+    }
+    with pytest.raises(ConfigError, match=r"train\.window.*low 2 is above high 1"):
+        validate(SearchConfig, {"space": given | {"train": {"window": {"high": 1}}}}, "pipelines.yaml")
+
+
+@pytest.mark.parametrize(
+    ("registry", "message"),
+    [
+        ({"primary_metric": "men"}, r"registry\.primary_metric names 'men'.*one of mean_spearman, .*men/spearman"),
+        (
+            {"promotion": {"guard_benchmarks": ["men", "foo"]}},
+            r"registry\.promotion\.guard_benchmarks names 'foo'.*one of wordsim353, .*add the benchmark",
+        ),
+    ],
+)
+def test_a_score_that_nobody_will_measure_is_refused_before_anything_runs(
+    registry: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        validate(WordsConfig, {**BASE, "registry": registry}, "pipelines.yaml")
 
 
 def test_no_values_leave_the_base_as_it_is() -> None:

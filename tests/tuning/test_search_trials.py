@@ -18,6 +18,7 @@ from vecmill.tuning import database
 from vecmill.tuning.config import SearchConfig
 from vecmill.tuning.objective import Evaluation
 from vecmill.tuning.space import Value
+from vecmill.tuning.storage import storage_uri
 from vecmill.tuning.trials import Study, contradiction
 
 SPACE = {"train.x": {"low": -1.0, "high": 1.0}, "train.n": {"low": 1, "high": 4}}
@@ -256,6 +257,12 @@ def test_an_objective_that_is_not_there_is_refused(storage: str, metrics: dict[s
     study = Study(search_of(), storage, "base", seed=1)
     with pytest.raises(ConfigError, match=r"'mean_spearman'.*one of .*other"):
         study.run(lambda values, share: Evaluation(metrics))
+
+
+def test_a_file_where_none_can_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"search\.storage sqlite:///.*/file/x\.db cannot be made"):
+        storage_uri(search_of(storage=f"sqlite:///{tmp_path}/file/x.db"))
 
 
 def test_a_database_that_cannot_be_opened_is_refused_without_its_password() -> None:

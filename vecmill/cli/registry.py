@@ -137,9 +137,10 @@ def champion(
 ) -> None:
     """The version that is champion, or that was at a given time."""
     from vecmill.cli.registry_tables import show_champion
-    from vecmill.registry.history import champion_answer, ledger_rows, read_moment
+    from vecmill.registry.chain import utc_now
+    from vecmill.registry.history import champion_answer, ledger_rows, past_moment
 
-    moment = read_moment(at) if at else None
+    moment = past_moment(at, utc_now()) if at else None
     with open_registry(pipeline, file, set_) as found:
         standing = found.client.get_registered_model(found.model_name).aliases.get("champion")
         _, rows, _ = ledger_rows(found.client, found.model_name)

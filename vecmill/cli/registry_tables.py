@@ -50,7 +50,9 @@ def versions_table(model_name: str, versions: Sequence[Version], metric: str) ->
         )
         verdict, data = row["verdict"] or "unfinished", row["data_digest"] or "–"
         release = row["release"] or "–"
-        table.add_row(each.number, aliases, score, escape(verdict), escape(release), _minute(each.made), escape(data))
+        table.add_row(
+            each.number, aliases, score, escape(verdict), escape(release), _minute(each.made), escape(data[:8])
+        )
     return table
 
 

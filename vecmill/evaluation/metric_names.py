@@ -41,5 +41,10 @@ def numeric_metrics(config: EvaluationConfig, *, held_out: bool) -> tuple[str, .
     return tuple(dict.fromkeys(names))
 
 
+def benchmark_names(config: EvaluationConfig) -> tuple[str, ...]:
+    """What the benchmarks of rated pairs will be called."""
+    return tuple(_named(entry) for entry in config.benchmarks)
+
+
 def _named(entry: str) -> str:
     return metric_name(Path(entry)) if is_path(entry) else entry

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.corpus.config import CorpusConfig
@@ -15,8 +16,9 @@ from vecmill.corpus.listing import list_sources
 from vecmill.evaluation.analogy_questions import evaluation_files
 from vecmill.evaluation.benchmarks import benchmark_files
 from vecmill.evaluation.config import EvaluationConfig
+from vecmill.evaluation.metric_names import benchmark_names
 from vecmill.pipelines.engine_config import EngineConfig, check_stage_name
-from vecmill.registry.config import RegistryConfig, resolve_tracking_uri, without_password
+from vecmill.registry.config import RegistryConfig, check_names, resolve_tracking_uri, without_password
 from vecmill.registry.probe import registered
 from vecmill.store.artifact_store import StoreConfig
 from vecmill.store.plan import ExternalFile, FileDigest, Pipeline, Stage
@@ -58,6 +60,11 @@ class WordsConfig(Config):
         for name in engine.resources:
             check_stage_name(name, [stage.name for stage in WORDS.stages])
         return engine
+
+    @model_validator(mode="after")
+    def _registry_asks_for_what_there_will_be(self) -> Self:
+        check_names(self.registry, benchmark_names(self.evaluate))
+        return self
 
 
 def _sources(config: WordsConfig, file_digest: FileDigest) -> list[ExternalFile]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -150,6 +151,26 @@ class RegistryConfig(Config):
     def _stored_without_password(self, value: str | None) -> str | None:
         # What is serialised ends in keys, manifests and flow parameters; a changed password is not another registry.
         return None if value is None else without_password(value)
+
+
+def check_names(config: RegistryConfig, benchmarks: Sequence[str]) -> None:
+    """Refuse a score or guard that the evaluation will not have, before the first training has been paid for.
+
+    Raises
+    ------
+    ConfigError : naming it, and those that there will be
+    """
+    scores = ["mean_spearman", "mean_spearman_covered", "mean_coverage"]
+    scores += [f"{name}/{figure}" for name in benchmarks for figure in ("spearman", "spearman_all_pairs")]
+    asked: list[tuple[str, str, Sequence[str]]] = [("registry.primary_metric", config.primary_metric, scores)]
+    asked += [("registry.promotion.guard_benchmarks", name, benchmarks) for name in config.promotion.guard_benchmarks]
+    for field, name, known in asked:
+        if name not in known:
+            raise ConfigError(
+                f"{field} names {name!r}, which the evaluation will not have",
+                expected="one of " + ", ".join(known),
+                todo="correct the name, or add the benchmark to evaluate.benchmarks",
+            )
 
 
 def resolve_tracking_uri(config: RegistryConfig, state: Path | None = None) -> str:

@@ -33,6 +33,7 @@ RECIPE_TAG = f"{TECHNICAL}recipe"
 SIZE_TAG = f"{TECHNICAL}n_bytes"
 # Not a technical one: whoever looks at the list should see it.
 CONTAMINATION_TAG = "contamination"
+VERDICT_SHOWN = "verdict"
 FIRST, PROMOTE, KEEP, NOT_SEPARABLE = "first", "promote", "keep", "not separable"
 _SPACE_TAG = f"{TECHNICAL}space_id"
 # Of a stage, what belongs to one training and not to its recipe.
@@ -165,7 +166,7 @@ def _remarked(verdict: Verdict, new: Challenger, remark: str) -> Verdict:
 
 def gate_tags(verdict: Verdict) -> dict[str, str]:
     """The verdict as tags of the version, readable in MLflow's list."""
-    tags = {"gate.verdict": verdict.outcome}
+    tags = {VERDICT_SHOWN: verdict.outcome, "gate.verdict": verdict.outcome}
     if verdict.gate.get("tests"):
         first = verdict.gate["tests"][0]
         tags["gate.difference"] = (

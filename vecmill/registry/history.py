@@ -233,6 +233,25 @@ def read_moment(text: str) -> str:
         ) from None
 
 
+def past_moment(text: str, now: str) -> str:
+    """The same for a question about the past: today stands for now.
+
+    Raises
+    ------
+    ConfigError : it is no time, or has not come yet
+    """
+    moment = read_moment(text)
+    if moment <= now:
+        return moment
+    if text.strip() == now[:10]:
+        return now
+    raise ConfigError(
+        f"{text!r} has not come yet: it is {now[:16]}Z",
+        expected="a time that has passed",
+        todo="leave --at out to see who is champion now",
+    )
+
+
 def verify(client: Any, model_name: str, digest: str = "") -> tuple[list[Row], list[str]]:
     """Check the ledger against itself, against the registry, and against a digest kept elsewhere.
 

@@ -28,7 +28,15 @@ from vecmill.registry.config import (
     sqlite_path,
     without_password,
 )
-from vecmill.registry.gate import CONTAMINATION_TAG, RECIPE_TAG, SIZE_TAG, Challenger, check_policy, recipe_digest
+from vecmill.registry.gate import (
+    CONTAMINATION_TAG,
+    RECIPE_TAG,
+    SIZE_TAG,
+    VERDICT_SHOWN,
+    Challenger,
+    check_policy,
+    recipe_digest,
+)
 from vecmill.registry.guards import folder_bytes
 from vecmill.registry.model_report import store_report
 from vecmill.registry.promotion import (
@@ -48,6 +56,7 @@ from vecmill.vectors.word_vectors import WordVectors
 
 REGISTRATION_NAME = "registration.json"
 LINEAGE_TAG = f"{TECHNICAL}lineage"
+SCORE_SHOWN = "score"
 _MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")
 # What the stored model imports; it is loaded again with the versions that it was made with.
 _MODEL_LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow")
@@ -78,7 +87,7 @@ def register_model(config: RegistryConfig, io: StageIO) -> StageReport:
         bar.advance()
         version = _unfinished(client, config, record, uri)
         if version is None:
-            version = _new_version(client, config, io, record, experiment_id, uri)
+            version = _new_version(client, config, io, record, experiment_id, uri, score)
         bar.advance(2)
         new = Challenger(
             Contender(version.number, score, record.benchmarks),
@@ -190,6 +199,7 @@ def _new_version(
     record: Record,
     experiment_id: str,
     uri: str,
+    score: float | None,
 ) -> Version:
     train = io.lineage["train"]
     with calling(uri, "log the run"):
@@ -211,6 +221,9 @@ def _new_version(
             client.update_run(run_id, status="RUNNING")
         with calling(uri, f"register a version of {config.model_name}"):
             tags = {
+                # First and short: MLflow's list shows tags in the order in which they came, in a narrow column.
+                VERDICT_SHOWN: "pending",
+                **({} if score is None else {SCORE_SHOWN: f"{score:.4f}"}),
                 **contest_tags(record.scores, record.benchmarks),
                 **_technical_tags(record),
                 RECIPE_TAG: recipe_digest(io.lineage),

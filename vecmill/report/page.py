@@ -50,7 +50,8 @@ svg text{fill:var(--ink);font:12px system-ui,sans-serif}.grid{stroke:var(--line)
 .curve1{stroke:var(--second);stroke-dasharray:6 3}.point0{fill:var(--accent)}.point1{fill:var(--second)}
 svg .word{unicode-bidi:isolate}svg .pale{opacity:.35;font-size:9px}
 code{font-size:.85em;overflow-wrap:anywhere}
-@media(max-width:36rem){th[scope=row]{white-space:normal}.neighbours td{min-width:15rem}th,td{padding:.25rem .4rem}}
+@media(max-width:36rem){th[scope=row]{white-space:normal}.left th[scope=row]{width:42%}
+.neighbours td{min-width:15rem}th,td{padding:.25rem .4rem}}
 @media print{.scroll{overflow:visible}h2{break-after:avoid}figure,table{break-inside:avoid}}
 """
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, field_serializer, model_validator
+from pydantic import ConfigDict, Field, field_serializer, field_validator, model_validator
 
 from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.registry.config import without_password
@@ -78,6 +79,31 @@ class Dimension(Config):
         step = self.step or 1
         count = int((self.high - self.low) / step + 1e-9) + 1
         return [self.low + index * step for index in range(count)]
+
+
+def _by_path(space: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """A space in which sections may be nested, as ``--set search.space.train.window.high=12`` leaves it, by full path.
+
+    What is nested changes the ends of a range that stands under the full path, and replaces anything else.
+    """
+    found: dict[str, Any] = {}
+    for key, value in space.items():
+        path = f"{before}{key}"
+        if isinstance(value, Mapping) and value and not value.keys() & Dimension.model_fields.keys():
+            inner = _by_path(value, f"{path}.")
+        else:
+            inner = {path: value}
+        for each, dimension in inner.items():
+            standing = found.get(each)
+            if (
+                isinstance(standing, Mapping)
+                and isinstance(dimension, Mapping)
+                and not {"choices"} & {*standing, *dimension}
+            ):
+                found[each] = {**standing, **dimension}
+            else:
+                found[each] = dimension
+    return found
 
 
 class SearchConfig(Config):
@@ -160,6 +186,11 @@ class SearchConfig(Config):
         "Default: 1, one after the other, which repeats exactly",
         json_schema_extra=NOT_IN_KEY,
     )
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _paths(cls, value: Any) -> Any:
+        return _by_path(value) if isinstance(value, Mapping) else value
 
     @field_serializer("storage")
     def _stored_without_password(self, value: str | None) -> str | None:

@@ -29,5 +29,12 @@ def storage_uri(search: SearchConfig, state: Path | None = None) -> str:
             expected="sqlite:///PATH of a file",
             todo="name a file, or leave search.storage out to use .vecmill/search.db",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"search.storage {uri} cannot be made: {path.parent}: {error.strerror}",
+            expected="a folder that can be written",
+            todo="name another file, or leave search.storage out to use .vecmill/search.db",
+        ) from error
     return f"sqlite:///{path}"
