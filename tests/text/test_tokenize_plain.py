@@ -30,7 +30,10 @@ ASCII_WORDS = st.sampled_from(
     ]
 )
 GAPS = st.sampled_from(
-    [" ", ", ", ". ", '." ', "...", ".\n", "\n\n", "\t", " - ", "\x00", "。", "\u2028", " " * 60, "'", "!) "]
+    [
+        *(" ", ", ", ". ", '." ', "...", ".\n", "\n\n", "\t", " - ", "\x00", "。", "\u2028", " " * 60, "'"),
+        *("!) ", ".' ", ".’ "),
+    ]
 )
 ascii_texts = st.lists(st.tuples(ASCII_WORDS, GAPS), max_size=30).map(lambda parts: "".join(a + b for a, b in parts))
 rules = st.builds(TokenRules, st.sampled_from(sorted(PATTERNS)), st.booleans())
@@ -105,3 +108,10 @@ print("same")
         [sys.executable, "-c", program], env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True
     )
     assert done.stdout == "same\n", done.stderr
+
+
+def test_an_end_mark_waits_behind_an_apostrophe() -> None:
+    text = "He said 'go on.' She did! 'Why?' “Well.” So it ends."
+    tokens = tokenize_column(pa.array([text, FILLER], pa.string()), unit="sentence")
+    lengths = np.diff(tokens.sentence_offsets).tolist()
+    assert lengths[:-1] == [len(tokenize(piece)) for piece in split_sentences(text)]

@@ -178,7 +178,8 @@ def find_tokens(
                         seen = gap + trailing_zeros(~(runs >> np.uint64(gap)))
                         # One bit more than the word, since a joiner may follow it.
                         if seen < _WINDOW_BITS and trailing_zeros(eight_bytes(bits.specials, window) >> shift) > seen:
-                            if trailing_zeros(eight_bytes(bits.ends, window) >> shift) < gap:
+                            # An end mark may wait already: a special character behind it came first.
+                            if is_pending or trailing_zeros(eight_bytes(bits.ends, window) >> shift) < gap:
                                 for k in range(pos, min(pos + gap, end)):
                                     level, is_pending = _after(np.int64(classes[data[k]]), level, is_pending)
                             start, pos = pos + gap, min(pos + seen, end)
