@@ -201,6 +201,13 @@ def test_explanations(error, kind, message):
     assert explain_remote_error(explained, "elsewhere") is explained
 
 
+def test_a_source_that_stays_busy_is_nobodys_mistake():
+    explained = explain_remote_error(OSError(16, "Please reduce your request rate"), "s3://b/x")
+    assert type(explained) is SourceUnavailable
+    assert "cannot be used" in str(explained)
+    assert "run again later" in str(explained)
+
+
 def test_explanations_hide_secrets(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
     error = _client_error("InternalError", "key hush-hush failed")

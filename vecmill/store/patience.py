@@ -2,53 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from vecmill.store.remote import UNREACHABLE, chain, error_code
+from vecmill.store.remote_faults import may_pass
 
 # How long to wait before each further try: four tries in all. S3's own client asks five times by itself before that.
 PAUSES_SECONDS = (0.2, 0.8, 3.2)
-# What servers answer when they are busy, restarting, or want fewer requests.
-_PASSING_CODES = frozenset(
-    {
-        "InternalError",
-        "RequestLimitExceeded",
-        "RequestTimeout",
-        "ServiceUnavailable",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequests",
-        "429",
-        "500",
-        "502",
-        "503",
-        "504",
-    }
-)
-# Connections that broke while an answer came in. Names, not classes: the clients are optional and slow to import.
-_BROKEN = frozenset({"ClientPayloadError", "IncompleteReadError", "ResponseStreamingError", "ServerDisconnectedError"})
-_PASSING_NUMBERS = frozenset({errno.EAGAIN, errno.EBUSY, errno.EIO})
-
 Answer = TypeVar("Answer")
-
-
-def may_pass(error: BaseException) -> bool:
-    """Whether what a remote file system raised may be gone when asked again; "not found" and "refused" are not."""
-    for cause in chain(error):
-        if isinstance(cause, FileNotFoundError | PermissionError):
-            return False
-        if isinstance(cause, ConnectionError | TimeoutError) or type(cause).__name__ in UNREACHABLE | _BROKEN:
-            return True
-        if error_code(cause) in _PASSING_CODES or str(_status(cause)) in _PASSING_CODES:
-            return True
-        if isinstance(cause, OSError) and cause.errno in _PASSING_NUMBERS:
-            return True
-    return False
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:
@@ -120,12 +83,3 @@ class PatientStream(io.RawIOBase):
     def close(self) -> None:
         self._stream.close()
         super().close()
-
-
-def _status(error: BaseException) -> int:
-    """The status of an HTTP answer, 0 where there is none."""
-    status = getattr(error, "status", 0)
-    response = getattr(error, "response", None)
-    if not status and isinstance(response, Mapping):
-        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status if isinstance(status, int) else 0

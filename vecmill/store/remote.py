@@ -8,10 +8,11 @@ S3-compatible server other than Amazon's.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vecmill.errors import CredentialsError, SourceError, SourceUnavailable, UserError, VecmillError
+from vecmill.store.remote_faults import UNREACHABLE, chain, error_code, may_pass
 
 _S3_SCHEMES = ("s3://", "s3a://")
 _SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
@@ -21,20 +22,6 @@ _IDENTIFY = (
 )
 # Names of exceptions, not classes: the clients that define them are optional and slow to import.
 _NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "TokenRetrievalError"})
-UNREACHABLE = frozenset(
-    {
-        "ClientConnectionError",
-        "ClientConnectorDNSError",
-        "ClientConnectorError",
-        "ConnectTimeoutError",
-        "ConnectionClosedError",
-        "ConnectionTimeoutError",
-        "EndpointConnectionError",
-        "ReadTimeoutError",
-        "ServerTimeoutError",
-        "gaierror",
-    }
-)
 _EXPIRED = frozenset({"ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed"})
 
 
@@ -112,35 +99,22 @@ def explain_remote_error(error: BaseException, uri: str, kind: type[VecmillError
         )
     if isinstance(error, FileNotFoundError):
         return kind(f"{uri} does not exist", todo="check the path; object names are case-sensitive")
+    passing = SourceUnavailable if issubclass(kind, UserError) else kind  # nobody's input is to blame
     if names & UNREACHABLE or isinstance(error, ConnectionError | TimeoutError):
-        fault = SourceUnavailable if issubclass(kind, UserError) else kind  # nobody's input is to blame
-        return fault(
+        return passing(
             f"cannot reach the storage of {uri} at {_endpoint()} ({said})",
             todo="check AWS_ENDPOINT_URL, the network and that the server runs, then run again",
         )
     if "FileExpired" in names:
         return kind(f"{uri} changed while it was being read", todo="run again when nothing writes to it")
+    if may_pass(error):
+        return passing(
+            f"{uri} cannot be used ({type(error).__name__}: {said})",
+            todo="the storage asks for patience: run again later, and see its own log if that does not help",
+        )
     return kind(
         f"{uri} cannot be used ({type(error).__name__}: {said})", todo="check the URL and the storage's own log"
     )
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from, the outermost first."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
-def error_code(error: BaseException) -> str:
-    """The code an S3 server answered with ("AccessDenied"), empty where there is none."""
-    response = getattr(error, "response", None)
-    if not isinstance(response, Mapping):
-        return ""
-    return str(response.get("Error", {}).get("Code", ""))
 
 
 def _without_secrets(message: str) -> str:
