@@ -157,8 +157,8 @@ def _show(found: Any, a: _Side, b: _Side, n_shown: int, console: Console) -> Non
     source = f"{found.n_replicas} replicas" if found.noise == "replicas" else "the bulk of the words"
     source = source.removesuffix("s") if found.n_replicas == 1 else source
     console.print(
-        f"Moved: {len(found.moved):,} {'word' if len(found.moved) == 1 else 'words'} further than noise, as {source} show{'s' if found.n_replicas < 2 else ''} "
-        f"it (false discovery rate {100 * found.rate:g} %)",
+        f"Moved: {len(found.moved):,} word{'s' if len(found.moved) != 1 else ''} further than noise, as {source} "
+        f"show{'s' if found.n_replicas < 2 else ''} it (false discovery rate {100 * found.rate:g} %)",
         soft_wrap=True,
     )
     if not found.moved:
