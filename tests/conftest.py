@@ -25,6 +25,14 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # else a search for credential
 os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.environ["AWS_CONFIG_FILE"] = os.devnull
 
 
+@pytest.fixture(autouse=True)
+def _no_session_of_another_server() -> Iterator[None]:
+    """boto3 keeps the credentials that its first client found, and tests have several servers with keys of their own."""
+    yield
+    if "boto3" in sys.modules:
+        sys.modules["boto3"].DEFAULT_SESSION = None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect-home"))

@@ -145,7 +145,7 @@ def test_libraries_report_that_their_telemetry_is_off(bare_environment: dict[str
         ]
     if find_spec("ray"):
         code += [
-            "from ray._private.usage.usage_lib import usage_stats_enabled",
+            "from ray._common.usage.usage_lib import usage_stats_enabled",
             "answers['ray reports'] = usage_stats_enabled()",
         ]
     code += ["print(json.dumps(answers))"]

@@ -65,7 +65,8 @@ def run_member(folder: Path, rank: int, n_workers: int, address: str) -> None:
 
 
 def _end_with_parent() -> None:
-    while sys.stdin.buffer.read(1):
+    # not sys.stdin: a thread inside its buffer when the interpreter ends is a fatal error
+    while os.read(sys.stdin.fileno(), 1):
         continue
     os._exit(1)
 
