@@ -42,7 +42,7 @@ from word_races import BIG_DIM, Race, big_corpus, first_part, memory_of, races, 
 
 RESULTS = Path(__file__).resolve().parent / "results/words.json"
 GLOVE_RESULTS = RESULTS.with_name("glove.json")
-QUICK_PART, FULL_PART = 0.05, 0.2
+QUICK_PART, FULL_PART = 0.05, 0.15
 
 
 @functools.cache

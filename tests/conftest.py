@@ -27,7 +27,7 @@ os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.environ["AWS_CONFIG_FILE"] = os.d
 
 @pytest.fixture(autouse=True)
 def _no_session_of_another_server() -> Iterator[None]:
-    """boto3 keeps the credentials that its first client found, and tests have several servers with keys of their own."""
+    """boto3 keeps the credentials that its first client found, and each server of the tests has keys of its own."""
     yield
     if "boto3" in sys.modules:
         sys.modules["boto3"].DEFAULT_SESSION = None
