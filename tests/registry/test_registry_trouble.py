@@ -21,6 +21,7 @@ from vecmill.registry.config import RegistryConfig
 from vecmill.registry.probe import Registered, registered
 from vecmill.registry.reach import rest_get
 from vecmill.registry.register import register_model
+from vecmill.registry.session import calling
 from vecmill.store.stage import StageIO
 
 KEPT = "everything finished so far is kept, so run again afterwards and only `register` runs."
@@ -217,6 +218,16 @@ def test_probe_asks_mlflow_where_the_columns_are_others(
 
 
 # --- places for files -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_port_is_not_taken_for_a_status(status: int) -> None:
+    with pytest.raises(RegistryError) as caught, calling("sqlite:///mlflow.db", "store the model"):
+        raise OSError(f"no answer from the s3 endpoint http://127.0.0.1:3{status}1/bucket/a{status}f")
+    assert "check registry.artifact_location, the AWS variables and MLFLOW_S3_ENDPOINT_URL" in str(caught.value)
+    with pytest.raises(RegistryError) as caught, calling("sqlite:///mlflow.db", "store the model"):
+        raise OSError(f"HTTP {status}: the bucket says no")
+    assert "MLFLOW_TRACKING_USERNAME" in str(caught.value)
 
 
 def test_object_store_that_does_not_answer(

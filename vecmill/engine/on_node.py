@@ -88,7 +88,7 @@ def build(order: Json, send: Callable[[list[Message]], None], mapper: Mapper | N
 
     Returns
     -------
-    ``value``: fields of a :class:`~vecmill.store.execute.StageOutcome`, or what :func:`value_of` raises
+    ``node``; ``value``: fields of a :class:`~vecmill.store.execute.StageOutcome`, or what :func:`value_of` raises
     """
 
     def work() -> Json:
@@ -98,7 +98,7 @@ def build(order: Json, send: Callable[[list[Message]], None], mapper: Mapper | N
             reporter.flush()
             return _built(order, mapper)
 
-    return _answer(work)
+    return {"node": order["node"], **_answer(work)}
 
 
 def build_piece_here(function: Callable[[PieceJob], Manifest], job: PieceJob, cwd: str, node: str) -> Json:

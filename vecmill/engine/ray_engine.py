@@ -86,6 +86,7 @@ class RayEngine:
         self._stack = ExitStack()
         self._ray: Any = None
         self._mailbox: Any = None
+        self._asked: Any = None  # for messages, without an answer so far
         self._names: dict[str, str] = {}
         self._traits: dict[str, dict[str, str]] = {}
         self._replay = Replay()
@@ -312,6 +313,7 @@ class RayEngine:
                 self._receive()
                 if done:
                     answer: dict[str, Any] = ray.get(reference)
+                    self._replay.begun(label, answer["node"])
                     return answer
                 waited = time.monotonic() - since
                 if self._replay.node_of(label) or waited < min(_REMIND_SECONDS, self._settings.wait_seconds):
@@ -336,10 +338,14 @@ class RayEngine:
     def _receive(self) -> None:
         """Show what has come in; messages are a convenience, so a mailbox that is gone is no error."""
         with self._drain:
+            self._asked = self._asked or self._mailbox.take.remote()
             try:
-                messages = self._ray.get(self._mailbox.take.remote(), timeout=10)
-            except (self._ray.exceptions.RayError, TimeoutError):
-                return
+                messages = self._ray.get(self._asked, timeout=10)
+            except self._ray.exceptions.GetTimeoutError:
+                return  # asked for again the next time: what the mailbox gave away is nowhere else
+            except self._ray.exceptions.RayError:
+                messages = []
+            self._asked = None
             self._replay.show(messages)
 
 

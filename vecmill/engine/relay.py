@@ -141,6 +141,11 @@ class Replay:
         """The node on which a try has begun, empty as long as it has not."""
         return self._begun.get(label, "")
 
+    def begun(self, label: str, node: str) -> None:
+        """Note on which node a try has begun; for the message that says so may be lost."""
+        with self._guard:
+            self._begun[label] = node
+
     def end(self, label: str) -> None:
         """Close the bars that a try left open because its process is gone."""
         with self._guard:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -28,6 +29,8 @@ _SETTINGS = {
 _CLIENT_LIBRARIES = {"mlflow", "sqlalchemy", "alembic", "botocore", "boto3", "google", "azure", "urllib3"}
 _KEPT = "everything finished so far is kept, so run again afterwards and only `register` runs"
 _LONGEST_REASON = 400
+# The codes alone, not as a part of a port or of an identifier in an address.
+_NOT_LET_IN = re.compile(r"\b40[13]\b|permission_denied|unauthenticated|not authorized")
 
 
 @contextmanager
@@ -118,7 +121,7 @@ def _advice(reason: str, tracking_uri: str) -> str:
         return f"back the database up, then run `mlflow db upgrade {without_password(tracking_uri)}`"
     if "locked" in lowered:
         return "wait until the program that holds the database has finished"
-    if any(sign in lowered for sign in ("401", "403", "permission_denied", "unauthenticated", "not authorized")):
+    if _NOT_LET_IN.search(lowered):
         return (
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account that may write there, "
             "and see that the server's --allowed-hosts names this address"
