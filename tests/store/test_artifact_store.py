@@ -20,6 +20,7 @@ from reference.toy_stages import DoubledConfig, NumbersConfig, TotalConfig, ToyC
 from vecmill.errors import StorageFull, StoreError
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 from vecmill.store.execute import StageOutcome
+from vecmill.store.gc import collect, find_garbage
 from vecmill.store.manifest import ArtifactRef
 
 Runner = Callable[..., dict[str, StageOutcome]]
@@ -371,6 +372,71 @@ def test_an_altered_copy_of_a_remote_artifact_is_fetched_again(tmp_path: Path, r
     content = copy.read_text()
     copy.write_text(content[:-1] + "9")
     assert (ArtifactStore(store_config).folder(ref) / "part" / "numbers.txt").read_text() == content
+
+
+def test_what_was_built_here_is_not_fetched(tmp_path: Path, run_toy: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_config = StoreConfig(uri="memory://kept/store", cache=str(tmp_path / "cache"))
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "get_file", _never_fetched)
+    refs = {name: outcome.ref for name, outcome in run_toy(ToyConfig(store=store_config)).items()}
+    assert (ArtifactStore(store_config).folder(refs["total"]) / "total.txt").read_text() == "total 6 7"
+    elsewhere = ArtifactStore(store_config.model_copy(update={"cache": str(tmp_path / "another")}))
+    with pytest.raises(StoreError, match="fetched"):
+        elsewhere.folder(refs["total"])
+
+
+def _never_fetched(*arguments: object, **options: object) -> None:
+    raise RuntimeError("fetched")
+
+
+def test_an_input_is_fetched_when_it_is_asked_for(tmp_path: Path, run_toy: Runner) -> None:
+    store_config = StoreConfig(uri="memory://lazy/store", cache=str(tmp_path / "cache"))
+    refs = {name: outcome.ref for name, outcome in run_toy(ToyConfig(store=store_config)).items()}
+    another = tmp_path / "another"
+    store = ArtifactStore(store_config.model_copy(update={"cache": str(another)}))
+    folders = store.folders({name: refs[name] for name in ("numbers", "doubled")})
+    assert dict.fromkeys(folders) == {"numbers": None, "doubled": None}
+    assert not another.exists()
+    few = folders.some("numbers", ["no such file"])
+    assert not few.exists()
+    assert (folders.some("numbers", ["part/numbers.txt"]) / "part" / "numbers.txt").is_file()
+    assert not (another / "artifacts" / "doubled").exists()
+    assert (folders["doubled"] / "doubled.txt").read_text() == "0 2 4"
+    with pytest.raises(StoreError, match="gone"):
+        store.folders({"numbers": ArtifactRef("numbers", "0" * 24, "0" * 64)})
+
+
+def test_garbage_takes_its_copies_with_it(tmp_path: Path, run_toy: Runner) -> None:
+    store_config = StoreConfig(uri="memory://swept/store", cache=str(tmp_path / "cache"))
+    run_toy(ToyConfig(store=store_config))
+    store = ArtifactStore(store_config)
+    collect(store, find_garbage(store, lambda manifest, folder: False, root_stage="total"))
+    assert list(store.manifests()) == []
+    assert not [path for path in (tmp_path / "cache" / "artifacts").rglob("*") if path.is_file()]
+
+
+def test_of_an_object_on_s3_little_is_in_memory(tmp_path: Path, s3_server: dict[str, str]) -> None:
+    """s3fs has ten blocks of 50 MiB under way when nobody tells it otherwise."""
+    import boto3
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in s3_server.items():
+            patched.setenv(name, value)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="blocks")
+        store = ArtifactStore(StoreConfig(uri="s3://blocks/store", cache=str(tmp_path / "cache")))
+
+        def work(folder: Path) -> toy_stages.StageReport:
+            (folder / "large.bin").write_bytes(bytes(20 << 20))
+            return toy_stages.StageReport()
+
+        with store.building("big", "key"):
+            manifest = store.build("big", "key", {}, {}, {}, work)
+        (found,) = client.list_objects_v2(Bucket="blocks", Prefix="store/big/key/")["Contents"][:1]
+        assert found["ETag"].strip('"').endswith("-3")  # parts of 8 MiB
+        another = ArtifactStore(StoreConfig(uri="s3://blocks/store", cache=str(tmp_path / "another")))
+        assert (another.folder(manifest.ref) / "large.bin").stat().st_size == 20 << 20
+        files = another.backend._fs  # type: ignore[attr-defined]
+        assert files.default_block_size * files.max_concurrency == 32 << 20
 
 
 def test_home_folder_and_file_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from vecmill.progress import track
 from vecmill.store.stage import StageIO
 from vecmill.vectors.vector_files import load_context_vectors
 from vecmill.vectors.word_vectors import WordVectors
-from vecmill.vocabulary.held_out import Keep, only_held_out
+from vecmill.vocabulary.held_out import HELD_OUT_NAME, Keep, only_held_out
 from vecmill.vocabulary.phrases import Phrases
 from vecmill.vocabulary.token_batches import cut_batch
 from vecmill.vocabulary.vocabulary import Vocabulary
@@ -30,7 +30,7 @@ def validate_held_out(vectors: WordVectors, io: StageIO, config: ValidationConfi
     ------
     VocabularyError : no document is held out although some should be, or they have too few pairs
     """
-    keep = only_held_out(io.inputs["encode"]) if "encode" in io.inputs else None
+    keep = only_held_out(io.small_files("encode", HELD_OUT_NAME)) if "encode" in io.inputs else None
     if keep is None:
         return None
     documents = iter_documents(io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet")

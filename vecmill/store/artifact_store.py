@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,7 +28,7 @@ from vecmill.store.forgotten import FORGOTTEN_FOLDER, Forgotten, read_forgotten
 from vecmill.store.manifest import MANIFEST_NAME, ArtifactRef, FileEntry, Manifest, content_digest
 from vecmill.store.memo import DigestMemo
 from vecmill.store.os_errors import explained
-from vecmill.store.stage import StageReport
+from vecmill.store.stage import InputFolders, StageReport
 
 # Folders of the store's root that hold no artifacts.
 _NO_STAGES = frozenset({"runs", FORGOTTEN_FOLDER})
@@ -176,6 +177,19 @@ class ArtifactStore:
         ------
         StoreError : the artifact is gone, or not the one that ``ref`` names
         """
+        return self.backend.local_folder(self._referred(ref))
+
+    def folders(self, refs: Mapping[str, ArtifactRef]) -> InputFolders:
+        """Local folders of artifacts by name; those of a remote store are fetched when they are asked for.
+
+        Raises
+        ------
+        StoreError : an artifact is gone, or not the one that its reference names
+        """
+        manifests = {name: self._referred(ref) for name, ref in refs.items()}
+        return InputFolders({name: partial(self.backend.local_folder, each) for name, each in manifests.items()})
+
+    def _referred(self, ref: ArtifactRef) -> Manifest:
         manifest = self.manifest(ref.stage, ref.key)
         if manifest is None or manifest.digest != ref.digest:
             raise StoreError(
@@ -184,7 +198,7 @@ class ArtifactStore:
                 expected=f"content digest {ref.digest[:16]}…",
                 todo="run the pipeline again; somebody changed the store in between",
             )
-        return self.backend.local_folder(manifest)
+        return manifest
 
     def forgotten(self) -> Forgotten:
         """The documents that must never come back."""

@@ -21,12 +21,14 @@ from vecmill.store.byte_scan import ByteScan, scan_objects
 from vecmill.store.digest import sha256_file
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
-from vecmill.store.remote import explain_remote_error
+from vecmill.store.remote import S3_BLOCK_BYTES, explain_remote_error
 
 _ABANDONED_SECONDS = 86_400
 
 
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+_S3 = {"s3", "s3a"}
+_S3_MOST_PARTS = 10_000
 
 
 class RemoteBackend:
@@ -45,6 +47,7 @@ class RemoteBackend:
         # rights do not allow (infra/s3), and then tries to create it.
         protocols = {filesystem.protocol} if isinstance(filesystem.protocol, str) else set(filesystem.protocol)
         self._is_object_store = not protocols.isdisjoint(_OBJECT_STORES)
+        self._is_s3 = not protocols.isdisjoint(_S3)
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
@@ -134,7 +137,7 @@ class RemoteBackend:
                     # Within the storage: nothing travels through this machine.
                     self._fs.cp_file(self._at(_place_of(linked[entry.path])), target)
                 else:
-                    self._fs.put_file(str(scratch / entry.path), target)
+                    self._put(scratch / entry.path, target)
                 files.append(replace(entry, etag=self._etag(target)))
             whole = replace(manifest, files=tuple(files), prefix=prefix)
             standing = self._read_manifest(place)
@@ -147,8 +150,25 @@ class RemoteBackend:
                     self._remove_quietly(f"{place}/{prefix}")
                     return winner
                 self._fs.pipe_file(self._at(f"{place}/{MANIFEST_NAME}"), whole.to_json().encode())
+        self._keep_copies(scratch, whole, linked)
         self._link_copies(whole, linked)
         return whole
+
+    def _put(self, path: Path, target: str) -> None:
+        # s3fs has an upload's block size apart from that of its other transfers.
+        n_bytes = path.stat().st_size
+        parts = {"chunksize": max(S3_BLOCK_BYTES, -(-n_bytes // _S3_MOST_PARTS))} if self._is_s3 else {}
+        self._fs.put_file(str(path), target, **parts)
+
+    def _keep_copies(self, scratch: Path, manifest: Manifest, linked: Mapping[str, LinkedFile]) -> None:
+        """What was built on this machine need not be fetched by the stage that reads it here."""
+        for entry in manifest.files:
+            target = self._copies(manifest) / entry.path
+            if entry.path not in linked:
+                with contextlib.suppress(OSError):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    (scratch / entry.path).replace(target)
+                    self._memo.learn(target, entry.sha256)
 
     def _link_copies(self, manifest: Manifest, linked: Mapping[str, LinkedFile]) -> None:
         """What lies in the cache as a piece need not be fetched again as a file of what the piece belongs to."""
@@ -232,6 +252,7 @@ class RemoteBackend:
                             todo=f"run again with --refresh {manifest.stage}",
                         )
                     temporary.replace(target)
+                    self._memo.learn(target, entry.sha256)
                 finally:
                     temporary.unlink(missing_ok=True)
         return folder

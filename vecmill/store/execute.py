@@ -88,7 +88,7 @@ def run_stage(
             log.log(level, "%s: building again: %s", stage.name, "asked for" if refresh else problem)
         section = getattr(config, stage.section)
         function = _resolve(stage.core_function(config))
-        folders = {name: store.folder(ref) for name, ref in inputs.items()}
+        folders = store.folders(inputs)
         lineage = {name: dataclasses.asdict(each) for name, each in ancestors(store, list(standing.values())).items()}
 
         pieces = StorePieces(store, stage.name, stage.libraries, mapper, refresh)

@@ -69,6 +69,7 @@ def collect(store: ArtifactStore, garbage: Garbage) -> None:
         with store.building(manifest.stage, manifest.key):
             if not _is_at_work((manifest.stage, manifest.key), _at_work(store)):  # a run may have begun since
                 store.remove(manifest.stage, manifest.key)
+                store.backend.remove_copies(manifest.stage, manifest.key)
     store.backend.sweep()
 
 

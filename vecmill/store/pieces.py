@@ -66,7 +66,7 @@ def build_piece(
         standing = store.manifest(job.stage, job.key)
         if not job.refresh and standing is not None and piece_problem(store, standing, job.inputs) is None:
             return standing
-        folders = {name: store.folder(ref) for name, ref in job.inputs.items()}
+        folders = store.folders(job.inputs)
 
         def work(folder: Path) -> StageReport:
             io = StageIO(folders, folder, file_digest=store.file_digest, advance=advance)

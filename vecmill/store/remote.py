@@ -15,6 +15,10 @@ from vecmill.errors import CredentialsError, SourceError, SourceUnavailable, Use
 from vecmill.store.remote_faults import UNREACHABLE, chain, error_code, may_pass
 
 _S3_SCHEMES = ("s3://", "s3a://")
+# What of one object is under way at a time: blocks, and how many of them. s3fs takes ten of 50 MiB, half a gigabyte for
+# each file that a process sends or fetches.
+S3_BLOCK_BYTES = 8 << 20
+_S3_BLOCKS = 4
 _SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 _IDENTIFY = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN for temporary ones) or AWS_PROFILE, "
@@ -36,7 +40,7 @@ def filesystem(uri: str, storage_options: Mapping[str, Any] | None = None) -> tu
     Returns
     -------
     fs, path : the file system and the path of ``uri`` on it. S3 listings are not cached, because a process that lives
-        for days (a scheduled worker) must see new files.
+        for days (a scheduled worker) must see new files. Of an object on S3, 32 MiB are in memory at most
 
     Raises
     ------
@@ -52,6 +56,8 @@ def filesystem(uri: str, storage_options: Mapping[str, Any] | None = None) -> tu
         if endpoint:
             options.setdefault("endpoint_url", endpoint)
         options.setdefault("use_listings_cache", False)
+        options.setdefault("default_block_size", S3_BLOCK_BYTES)
+        options.setdefault("max_concurrency", _S3_BLOCKS)
     try:
         fs, path = fsspec.core.url_to_fs(uri, **options)
     except (ValueError, ImportError) as error:

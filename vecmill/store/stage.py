@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -94,13 +94,42 @@ class Pieces(Protocol):
         """Make a file of a piece a file of the stage's output as well, without copying it where that can be avoided."""
 
 
+class InputFolders(Mapping[str, Path]):
+    """Folders of inputs by name, each brought to this machine when it is first asked for.
+
+    Parameters
+    ----------
+    fetch : for each input what gives its folder, with the files named in it, or with all
+    """
+
+    def __init__(self, fetch: Mapping[str, Callable[[Sequence[str]], Path]]) -> None:
+        self._fetch = fetch
+        self._whole: dict[str, Path] = {}
+
+    def __getitem__(self, name: str) -> Path:
+        if name not in self._whole:
+            self._whole[name] = self._fetch[name](())
+        return self._whole[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fetch)
+
+    def __len__(self) -> int:
+        return len(self._fetch)
+
+    def some(self, name: str, files: Sequence[str]) -> Path:
+        """The folder of an input, where these files need not all be there, and others may be missing."""
+        return self._whole[name] if name in self._whole else self._fetch[name](files)
+
+
 @dataclass(frozen=True)
 class StageIO:
     """Where a stage finds its inputs and puts its output.
 
     Attributes
     ----------
-    inputs : local folder of each input artifact, by the name of the stage that made it; read only
+    inputs : local folder of each input artifact, by the name of the stage that made it; read only. One that lies
+        elsewhere is fetched when it is asked for
     output : an empty local folder; what stands in it when the stage returns is the artifact
     seed : seed of the run, an integer >= 0; every random stream of the stage is derived from it
     checkpoints : a local folder of this very artifact that outlives a killed process, for a stage that can resume; it
@@ -121,6 +150,10 @@ class StageIO:
     file_digest: Callable[[Path], str] = sha256_file
     forgotten: Forgotten = NOTHING_FORGOTTEN
     advance: Callable[[float], None] = field(default=lambda amount: None)
+
+    def small_files(self, name: str, *files: str) -> Path:
+        """Folder of an input for one who reads these of its files alone, so that a large input need not travel."""
+        return self.inputs.some(name, files) if isinstance(self.inputs, InputFolders) else self.inputs[name]
 
 
 @dataclass(frozen=True)
