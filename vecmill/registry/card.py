@@ -186,7 +186,7 @@ def _origin(facts: CardFacts) -> str:
             stage,
             f"`{manifest.get('key', '')}`",
             f"`{str(manifest.get('digest', ''))[:16]}`",
-            manifest.get("finished_at", ""),
+            str(manifest.get("finished_at", ""))[:19],
         )
         for stage, manifest in sorted(facts.lineage.items(), key=lambda each: str(each[1].get("finished_at", "")))
     ]

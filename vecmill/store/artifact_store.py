@@ -272,7 +272,7 @@ class ArtifactStore:
                     table=report.table,
                     markdown=report.markdown,
                     seconds=round(seconds, 3),
-                    finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                    finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
                     host={
                         "name": socket.gethostname(),
                         "platform": platform.platform(),
