@@ -1,0 +1,197 @@
+"""An epoch in blocks on a device: a way to run epochs beside ``words.hogwild`` and ``words.deterministic``.
+
+The text is cut into stretches on a fixed grid of positions, a stretch into blocks of ``block_words`` kept words. The
+host waits for the device once a stretch, where a checkpoint can be taken too: vectors live on the device and are
+brought to the run's model when an epoch ends or a checkpoint is due. Cut, random draws and learning rates follow from
+configuration and corpus alone; what is left to chance is the order in which a GPU adds up rows that come more than once
+in a block. In deterministic mode torch's deterministic algorithms are used, which sort them first.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from vecmill.gpu.block import Rows, cut_block, negatives_of
+from vecmill.gpu.draws import device_sampler
+from vecmill.gpu.steps import StepSettings, cbow_step, skipgram_step
+from vecmill.gpu.stretch import load_stretch
+from vecmill.gpu.subword_steps import device_subwords, subword_cbow_step, subword_skipgram_step
+from vecmill.progress import Bar
+from vecmill.words.config import CbowConfig
+from vecmill.words.device_config import GpuConfig
+from vecmill.words.progress_state import Progress
+from vecmill.words.run import EPOCH, StreamKeys, Totals, TrainingRun, diverged, random_branch
+from vecmill.words.schedule import learning_rate_at
+from vecmill.words.subword_config import SubwordCbowConfig, SubwordConfig
+from vecmill.words.subword_run import SubwordRun
+
+if TYPE_CHECKING:
+    import torch
+
+# Tokens of a stretch: some 40 blocks, between two waits for the device. Fewer in a small corpus, for checkpoints.
+STRETCH_TOKENS = 1 << 19
+MIN_STRETCH_TOKENS = 1 << 11
+# In a small corpus a block holds the same words again and again; so blocks shrink until an epoch has this many.
+MIN_BLOCKS = 256
+MIN_BLOCK_WORDS = 32
+
+# Third number of the spawn key of an epoch's negatives; the first two are those of its other streams.
+_NEGATIVES = 1
+
+
+def stretch_tokens(n_tokens: int) -> int:
+    """Tokens of a stretch of a corpus."""
+    return min(STRETCH_TOKENS, max(MIN_STRETCH_TOKENS, n_tokens // 16))
+
+
+def block_shape(gpu: GpuConfig, n_tokens: int) -> tuple[int, int]:
+    """Groups of a block, and words of a group: ``block_words`` together, fewer in a small corpus."""
+    words = min(gpu.block_words, max(MIN_BLOCK_WORDS, n_tokens // MIN_BLOCKS))
+    group = min(gpu.group_words, words)
+    return max(1, words // group), group
+
+
+class Blocks:
+    """Trains epochs of a run in blocks; a context manager.
+
+    Parameters
+    ----------
+    run : its model is brought up to date at the end of :meth:`advance`
+    gpu : how to go over the text
+    device : of torch
+    """
+
+    threads = 1
+
+    def __init__(self, run: TrainingRun, gpu: GpuConfig, device: torch.device) -> None:
+        import torch
+
+        self.run, self.gpu, self.device = run, gpu, device
+        self.groups, self.group = block_shape(gpu, run.n_tokens)
+        self.stretch_tokens = stretch_tokens(run.n_tokens)
+        config = run.config
+        self._sampler = device_sampler(run.sampler, device)
+        # torch.from_numpy shares memory on the processor; a device has its own
+        self._rows = [
+            Rows(torch.from_numpy(each).to(device)) for each in (run.model.center_vectors, run.model.context_vectors)
+        ]
+        exact = getattr(config, "cbow_gradient", None) == "exact" or getattr(config, "subword_gradient", None) == "exact"
+        settings = StepSettings(
+            negative_weight=config.negative_samples / gpu.shared_negatives,
+            curvature=gpu.curvature,
+            dtype=getattr(torch, gpu.precision),
+            exact_gradient=exact,
+        )
+        if isinstance(config, SubwordConfig):
+            assert isinstance(run, SubwordRun)
+            subwords = device_subwords(run.subwords, device)
+            step: Any = subword_cbow_step if isinstance(config, SubwordCbowConfig) else subword_skipgram_step
+            self._step: Callable[..., tuple[torch.Tensor, torch.Tensor]] = partial(
+                step, subwords=subwords, settings=settings
+            )
+            # the compiled kernels' draws for a position: its window, and the negatives of each pair or of the word
+            pairs = 1 if isinstance(config, SubwordCbowConfig) else 2 * config.window
+            self._window_draws = 1 + pairs * config.negative_samples
+            self._reach_of_word = True
+        else:
+            is_cbow = isinstance(config, CbowConfig)
+            self._step = partial(cbow_step if is_cbow else skipgram_step, settings=settings)
+            self._window_draws = 1 + config.negative_samples
+            self._reach_of_word = is_cbow
+        self._algorithms: Any = None
+
+    def __enter__(self) -> Self:
+        self._algorithms = _deterministic_algorithms() if self.run.config.mode == "deterministic" else None
+        if self._algorithms:
+            self._algorithms.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._algorithms:
+            self._algorithms.__exit__(*error)
+
+    def advance(self, progress: Progress, bar: Bar, due: Callable[[], bool]) -> None:
+        """Train until the epoch is done or ``due`` is true.
+
+        Raises
+        ------
+        TrainingDiverged : the loss is not finite
+        """
+        import torch
+
+        run = self.run
+        if not progress.cuts:
+            progress.cuts, progress.positions = [0, run.n_tokens], [0]
+        totals = Totals(bar, f"epoch {progress.epoch + 1}/{run.config.epochs}", progress.loss, progress.n_pairs)
+        position = progress.positions[0]
+        with torch.inference_mode():
+            while position < run.n_tokens:
+                last = min(position + self.stretch_tokens, run.n_tokens)
+                loss, n_pairs = self._train_stretch(position, last, progress.epoch)
+                totals.add(loss, n_pairs, last - position)
+                position = last
+                if due():
+                    break
+            self._bring_home()
+        progress.positions, progress.loss, progress.n_pairs = [position], totals.loss, totals.n_pairs
+
+    def _train_stretch(self, first: int, last: int, epoch: int) -> tuple[float, int]:
+        import torch
+
+        run, config = self.run, self.run.config
+        keys = StreamKeys.of(run.seed, EPOCH, epoch)
+        stretch = load_stretch(
+            run, self._sampler, keys, first, last, group=self.group, window_draws=self._window_draws
+        )
+        n_groups = stretch.word_ids.shape[0]
+        negative_key = random_branch(run.seed, EPOCH, epoch, _NEGATIVES).generate_state(1, np.uint64)[0]
+        negatives = negatives_of(n_groups, self.gpu.shared_negatives, first, negative_key, self._sampler)
+        centers, contexts = self._rows
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        n_pairs = torch.zeros((), dtype=torch.int64, device=self.device)
+        start_rate = rate = self._learning_rate(epoch, first)
+        for begin in range(0, n_groups, self.groups):
+            end = min(begin + self.groups, n_groups)
+            # by the middle of the block, as if what is kept were spread evenly over the stretch
+            rate = self._learning_rate(epoch, first + (last - first) * (begin + end) / (2 * n_groups))
+            block = cut_block(stretch, begin, end, config.window, negatives, reach_of_word=self._reach_of_word)
+            block_loss, block_pairs = self._step(block, centers, contexts, learning_rate=rate)
+            loss += block_loss
+            n_pairs += block_pairs
+        total = float(loss)
+        if not math.isfinite(total):
+            place = f"epoch {epoch + 1} of {config.epochs}, between tokens {first:,} and {last:,}"
+            raise diverged(config, f"the loss became {total} in {place}, at learning rate {start_rate:.6g}")
+        return total, int(n_pairs)
+
+    def _learning_rate(self, epoch: int, position: float) -> float:
+        config = self.run.config
+        return learning_rate_at(config, min((epoch + position / self.run.n_tokens) / config.epochs, 1.0))
+
+    def _bring_home(self) -> None:
+        import torch
+
+        model = self.run.model
+        for rows, home in zip(self._rows, (model.center_vectors, model.context_vectors), strict=True):
+            torch.from_numpy(home).copy_(rows.matrix)  # on the processor it is the same memory
+
+
+@contextmanager
+def _deterministic_algorithms() -> Iterator[None]:
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    # read by cuBLAS when it starts; without it torch refuses products in deterministic mode
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
