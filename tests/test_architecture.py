@@ -25,7 +25,7 @@ FLOORS: list[list[str]] = [
     ["corpus"],
     ["vocabulary"],
     ["words"],
-    ["distributed"],
+    ["distributed", "gpu"],
     ["evaluation", "diff"],
     ["report"],
     ["registry"],

@@ -51,7 +51,7 @@ class Job:
     def write(self) -> None:
         """Leave the description in the folder."""
         values = {
-            "config": self.config.model_dump(mode="json"),
+            "config": self.config.model_dump(mode="json", exclude={"device", "gpu"}),
             "seed": self.seed,
             "token_ids": str(self.token_ids),
             "sentence_offsets": str(self.sentence_offsets),

@@ -72,9 +72,7 @@ def cut_block(
     return Block(around[:, middle], around, pairs, negatives[first:last])
 
 
-def negatives_of(
-    n_groups: int, n_negatives: int, first: int, key: np.uint64, sampler: DeviceSampler
-) -> torch.Tensor:
+def negatives_of(n_groups: int, n_negatives: int, first: int, key: np.uint64, sampler: DeviceSampler) -> torch.Tensor:
     """int64[n_groups, n_negatives], those of the stretch that begins at position ``first``.
 
     Counters begin at first * n_negatives. A stretch has no more groups than positions, so none is used twice.

@@ -82,7 +82,9 @@ class Blocks:
         self._rows = [
             Rows(torch.from_numpy(each).to(device)) for each in (run.model.center_vectors, run.model.context_vectors)
         ]
-        exact = getattr(config, "cbow_gradient", None) == "exact" or getattr(config, "subword_gradient", None) == "exact"
+        exact = (
+            getattr(config, "cbow_gradient", None) == "exact" or getattr(config, "subword_gradient", None) == "exact"
+        )
         settings = StepSettings(
             negative_weight=config.negative_samples / gpu.shared_negatives,
             curvature=gpu.curvature,
@@ -147,9 +149,7 @@ class Blocks:
 
         run, config = self.run, self.run.config
         keys = StreamKeys.of(run.seed, EPOCH, epoch)
-        stretch = load_stretch(
-            run, self._sampler, keys, first, last, group=self.group, window_draws=self._window_draws
-        )
+        stretch = load_stretch(run, self._sampler, keys, first, last, group=self.group, window_draws=self._window_draws)
         n_groups = stretch.word_ids.shape[0]
         negative_key = random_branch(run.seed, EPOCH, epoch, _NEGATIVES).generate_state(1, np.uint64)[0]
         negatives = negatives_of(n_groups, self.gpu.shared_negatives, first, negative_key, self._sampler)

@@ -77,14 +77,14 @@ def learn_pairs(inputs: torch.Tensor, block: Block, contexts: Rows, settings: St
     """
     import torch
 
-    dtype, n_around = settings.dtype, block.around.shape[1]
+    dtype, full, n_around = settings.dtype, contexts.matrix.dtype, block.around.shape[1]
     x = inputs.to(dtype)
     u = contexts.matrix[torch.cat([block.around, block.negatives], 1)].to(dtype)
-    scores = (x @ u.transpose(1, 2)).float()
+    scores = (x @ u.transpose(1, 2)).to(full)
     pairs = block.pairs.to(dtype)
     differ = (block.around[:, :, None] != block.negatives[:, None, :]).to(dtype)
     # whole numbers up to twice the window, which bfloat16 has up to 256
-    weights = torch.cat([pairs.float(), settings.negative_weight * (pairs @ differ).float()], 2)
+    weights = torch.cat([pairs.to(full), settings.negative_weight * (pairs @ differ).to(full)], 2)
     # 1 - sigmoid(z) = sigmoid(-z), so both labels are one formula: how wrong the word is told from the others
     scores[:, :, n_around:].neg_()
     loss = _loss(scores, weights)
@@ -103,11 +103,12 @@ def cbow_step(
     """
     import torch
 
-    pairs = block.pairs.float()
+    full = centers.matrix.dtype
+    pairs = block.pairs.to(full)
     sizes = pairs.sum(2, keepdim=True)
     shares = pairs / sizes.clamp(min=1)
     v = centers.matrix[block.around]
-    means = (shares.to(settings.dtype) @ v.to(settings.dtype)).float()
+    means = (shares.to(settings.dtype) @ v.to(settings.dtype)).to(full)
     learned = learn_means(means, sizes.squeeze(2) > 0, block, contexts, settings)
     reaching = shares if settings.exact_gradient else pairs
     changes = reaching.transpose(1, 2).to(settings.dtype) @ learned.inputs.to(settings.dtype)
@@ -130,13 +131,13 @@ def learn_means(
     """
     import torch
 
-    dtype = settings.dtype
+    dtype, full = settings.dtype, contexts.matrix.dtype
     h = inputs.to(dtype)
     u, negatives = contexts.matrix[block.words].to(dtype), contexts.matrix[block.negatives].to(dtype)
-    right = counts.float()
+    right = counts.to(full)
     differ = block.words[:, :, None] != block.negatives[:, None, :]
     weights = settings.negative_weight * right[:, :, None] * differ
-    score, scores = (h * u).sum(2).float(), -(h @ negatives.transpose(1, 2)).float()
+    score, scores = (h * u).sum(2).to(full), -(h @ negatives.transpose(1, 2)).to(full)
     loss = _loss(score, right) + _loss(scores, weights)
     step = (right * torch.sigmoid(-score)).to(dtype)[:, :, None]
     wrong = -(weights * torch.sigmoid(-scores)).to(dtype)

@@ -68,9 +68,9 @@ def load_stretch(
     heldout[run.heldout[begin:end] - first_sentence] = True
 
     positions = torch.from_numpy(at).to(device)
-    ids = torch.from_numpy(np.ascontiguousarray(run.token_ids[at[0] : at[-1] + 1])).to(device).long()
+    ids = torch.from_numpy(run.token_ids[at[0] : at[-1] + 1].astype(np.int64)).to(device)
     ids = ids[positions - int(at[0])]
-    starts = torch.from_numpy(np.ascontiguousarray(offsets[first_sentence + 1 : last_sentence])).to(device)
+    starts = torch.from_numpy(offsets[first_sentence + 1 : last_sentence].astype(np.int64)).to(device)
     sentences = torch.searchsorted(starts, positions, right=True)
     kept = are_kept(ids, positions, keys.keep, sampler) & ~torch.from_numpy(heldout).to(device)[sentences]
     # a margin's words are all kept, or all of a sentence that is held out, and then there is nothing they are next to

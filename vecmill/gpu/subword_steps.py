@@ -34,7 +34,9 @@ def device_subwords(subwords: SubwordRows, device: torch.device) -> DeviceSubwor
     """Bring the lists of rows to a device."""
     import torch
 
-    return DeviceSubwords(torch.from_numpy(subwords.offsets).to(device), torch.from_numpy(subwords.rows).to(device).long())
+    return DeviceSubwords(
+        torch.from_numpy(subwords.offsets).to(device), torch.from_numpy(subwords.rows).to(device).long()
+    )
 
 
 class _Words(NamedTuple):
@@ -99,11 +101,12 @@ def subword_skipgram_step(
     """
     import torch
 
+    full = inputs.matrix.dtype
     found = _fetch(block.words, subwords, inputs)
-    shares = (1 / found.n_rows.float())[found.place]
+    shares = (1 / found.n_rows.to(full))[found.place]
     learned = learn_pairs((found.sums[found.place] * shares[:, :, None]), block, contexts, settings)
     part = shares if settings.exact_gradient else torch.ones_like(shares)
-    changes = learned.inputs.float() * part[:, :, None]
+    changes = learned.inputs.to(full) * part[:, :, None]
     _give_back(found, changes, learned.input_touches * part, inputs, learning_rate, settings.curvature)
     outputs = torch.cat([block.around, block.negatives], 1)
     contexts.add(outputs, learned.outputs, learned.output_touches, learning_rate, settings.curvature)
@@ -124,11 +127,12 @@ def subword_cbow_step(
     """
     import torch
 
+    full = inputs.matrix.dtype
     found = _fetch(block.around, subwords, inputs)
-    pairs = block.pairs.float()
-    n_rows = (pairs @ found.n_rows.float()[found.place][:, :, None]).clamp(min=1)
+    pairs = block.pairs.to(full)
+    n_rows = (pairs @ found.n_rows.to(full)[found.place][:, :, None]).clamp(min=1)
     shares = pairs / n_rows
-    means = (shares.to(settings.dtype) @ found.sums[found.place].to(settings.dtype)).float()
+    means = (shares.to(settings.dtype) @ found.sums[found.place].to(settings.dtype)).to(full)
     has_window = block.pairs.any(2)
     learned = learn_means(means, has_window, block, contexts, settings)
     reaching = (shares if settings.exact_gradient else pairs).transpose(1, 2)

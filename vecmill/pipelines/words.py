@@ -23,6 +23,7 @@ from vecmill.registry.probe import registered
 from vecmill.store.artifact_store import StoreConfig
 from vecmill.store.plan import ExternalFile, FileDigest, Pipeline, Stage
 from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
+from vecmill.words.device import gpu_parts
 from vecmill.words.kinds import WordsTrainConfig, trainer_files, trainer_of
 
 
@@ -161,6 +162,7 @@ WORDS = Pipeline(
             replicated=True,
             libraries=("numba", "numpy", "pyarrow"),
             external=_pretrained,
+            also_counts=gpu_parts,
         ),
         Stage(
             "evaluate",

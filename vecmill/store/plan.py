@@ -59,6 +59,8 @@ class Stage:
     libraries : distributions whose version may change its result
     external : lists the files outside the store that it reads, given the whole configuration
     also_code : further ``module:name`` roots of its code closure
+    also_counts : given the stage's section, what else counts towards its key where it counts at all: ``config``, added
+        to the section, and ``versions``, added to those of ``libraries``; or nothing
     forgets : whether it reads documents from their sources, so that the store's forget list is part of its key
     replicated : whether ``replica`` of the pipeline's configuration, if it has one, gives the stage another seed
     with_driver : whether it runs where the run was started, whatever the engine, because it speaks to a service whose
@@ -78,6 +80,7 @@ class Stage:
     with_driver: bool = False
     still_valid: Callable[[Any, Path], str | None] | None = None
     forgets: bool = False
+    also_counts: Callable[[Any], Mapping[str, Mapping[str, Any]]] | None = None
 
     def core_function(self, config: Any) -> str:
         """``module:name`` of the function that runs under the pipeline's configuration ``config``."""
@@ -169,10 +172,12 @@ def stage_parts(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Everything that decides a stage's result, as JSON values, and the digests of its code."""
     code = loaded_code(stage, config)
+    section = getattr(config, stage.section)
+    more = stage.also_counts(section) if stage.also_counts else {}
     parts: dict[str, Any] = {
         "stage": stage.name,
         "schema_version": SCHEMA_VERSION,
-        "config": {stage.section: key_config(getattr(config, stage.section))},
+        "config": {stage.section: key_config(section) | dict(more.get("config", {}))},
         "seed": stage.seed(config) if stage.seeded else None,
         "inputs": dict(input_keys),
         "external": external_parts(stage, config, store),
@@ -180,6 +185,7 @@ def stage_parts(
         "versions": {
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             **{name: metadata.version(name) for name in stage.libraries},
+            **more.get("versions", {}),
         },
     }
     return parts, code.definitions

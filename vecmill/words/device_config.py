@@ -63,7 +63,9 @@ class OnDevice(Config):
         json_schema_extra=NOT_IN_KEY,
     )
     gpu: GpuConfig = Field(
-        GpuConfig(), description="settings of training on a GPU; without one they play no part", json_schema_extra=NOT_IN_KEY
+        GpuConfig(),
+        description="settings of training on a GPU; without one they play no part",
+        json_schema_extra=NOT_IN_KEY,
     )
 
     @model_validator(mode="after")

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Tag
+from pydantic import BeforeValidator, Discriminator, Tag
 
-from vecmill.words.config import CbowConfig, SkipgramConfig, WholeWordConfig, WordTrainerConfig, pretrained_files
-from vecmill.words.glove_config import GloveConfig
-from vecmill.words.subword_config import (
-    SubwordCbowConfig,
-    SubwordConfig,
-    SubwordSkipgramConfig,
-    pretrained_subword_files,
+from vecmill.words.config import WholeWordConfig, WordTrainerConfig, pretrained_files
+from vecmill.words.device import device_of
+from vecmill.words.device_config import (
+    SECTIONS,
+    CbowSection,
+    SkipgramSection,
+    SubwordCbowSection,
+    SubwordSkipgramSection,
 )
+from vecmill.words.glove_config import GloveConfig
+from vecmill.words.subword_config import SubwordConfig, pretrained_subword_files
 
 
 def _kind(value: Any) -> Any:
@@ -24,13 +27,19 @@ def _kind(value: Any) -> Any:
     return getattr(value, "kind", None)
 
 
+def _section(value: Any) -> Any:
+    """The section of a trainer's own model: the same settings, on the processor."""
+    return value.model_dump() if type(value) in SECTIONS else value
+
+
 WordsTrainConfig = Annotated[
-    Annotated[SkipgramConfig, Tag("skipgram")]
-    | Annotated[CbowConfig, Tag("cbow")]
-    | Annotated[SubwordSkipgramConfig, Tag("subword_skipgram")]
-    | Annotated[SubwordCbowConfig, Tag("subword_cbow")]
+    Annotated[SkipgramSection, Tag("skipgram")]
+    | Annotated[CbowSection, Tag("cbow")]
+    | Annotated[SubwordSkipgramSection, Tag("subword_skipgram")]
+    | Annotated[SubwordCbowSection, Tag("subword_cbow")]
     | Annotated[GloveConfig, Tag("glove")],
     Discriminator(_kind),
+    BeforeValidator(_section),
 ]
 
 _FUNCTIONS = {
@@ -40,10 +49,16 @@ _FUNCTIONS = {
     "subword_cbow": "vecmill.words.subword_train:train_subwords",
     "glove": "vecmill.words.glove_train:train_glove",
 }
+_ON_GPU = {
+    "words": "vecmill.gpu.train:train_words_on_gpu",
+    "subwords": "vecmill.gpu.train:train_subwords_on_gpu",
+}
 
 
 def trainer_of(config: Any) -> str:
     """``module:name`` of the core function of the ``train`` stage for a configuration of one of the kinds."""
+    if device_of(config) == "cuda":
+        return _ON_GPU["subwords" if isinstance(config, SubwordConfig) else "words"]
     if isinstance(config, WholeWordConfig) and config.distributed.workers > 1:
         return "vecmill.distributed.train:train_words_distributed"
     return _FUNCTIONS[config.kind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from vecmill.vocabulary.token_store import TokenStore
 from vecmill.vocabulary.vocabulary import Vocabulary
 from vecmill.words.subword_config import SubwordCbowConfig, SubwordSkipgramConfig
 from vecmill.words.subword_pretrained import extend_subwords, load_subword_start, subword_movement
-from vecmill.words.subword_trainer import SubwordTraining, train_subword_vectors
+from vecmill.words.subword_trainer import OtherWay, SubwordTraining, train_subword_vectors
 from vecmill.words.train import (
     heldout_metrics,
     loss_row,
@@ -37,6 +38,16 @@ def train_subwords(config: SubwordSkipgramConfig | SubwordCbowConfig, io: StageI
     ConfigError, FormatError, VocabularyError, TrainingDiverged : see
         :func:`~vecmill.words.subword_trainer.train_subword_vectors`
     """
+    return train_and_write_subwords(config, io)
+
+
+def train_and_write_subwords(
+    config: SubwordSkipgramConfig | SubwordCbowConfig,
+    io: StageIO,
+    way: OtherWay | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> StageReport:
+    """The stage with another way to run epochs, and metrics of its own; see :func:`train_subwords`."""
     vocabulary = Vocabulary.load(io.inputs["vocabulary"])
     tokens = TokenStore.open(io.inputs["encode"])
     start = load_subword_start(config, vocabulary)
@@ -49,6 +60,7 @@ def train_subwords(config: SubwordSkipgramConfig | SubwordCbowConfig, io: StageI
         seed=io.seed,
         start=start,
         checkpoints=io.checkpoints,
+        way=way,
     )
     subwords, context_vectors = training.vectors, training.context_vectors
     n_rows = subwords.bucket_ids.size
@@ -79,7 +91,7 @@ def train_subwords(config: SubwordSkipgramConfig | SubwordCbowConfig, io: StageI
     n_words, n_rows = len(subwords), int(subwords.bucket_ids.size)
     metrics = {"n_words": n_words, "n_bucket_rows": n_rows, **more_metrics}
     return StageReport(
-        metrics=_metrics(config, training) | metrics,
+        metrics=_metrics(config, training) | metrics | dict(more or {}),
         rows={
             "vectors/vectors.npy": n_words,
             "subwords/bucket_rows.npy": n_rows,

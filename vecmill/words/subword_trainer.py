@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +30,24 @@ from vecmill.words.run import INITIAL_VECTORS, check_vectors, random_branch
 from vecmill.words.subword_config import SubwordCbowConfig, SubwordConfig, SubwordSkipgramConfig
 from vecmill.words.subword_pretrained import SubwordStart, set_rows
 from vecmill.words.subword_run import SubwordRun, subword_rows
-from vecmill.words.trainer import checkpoints_of, train_epochs
+from vecmill.words.trainer import EpochTrainer, checkpoints_of, train_epochs
 
 # Settings of the other word trainers that mean nothing here: deterministic training is not shared by threads.
 _NOT_FOLLOWED = ("round_shards", "shard_tokens")
+
+
+@dataclass(frozen=True)
+class OtherWay:
+    """A way to run epochs instead of ``hogwild``.
+
+    Attributes
+    ----------
+    make : called with the run when its model is the one that training goes on from
+    settings : uint8[n], what checkpoints of this way have to agree on beside the configuration
+    """
+
+    make: Callable[[SubwordRun], EpochTrainer]
+    settings: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,7 @@ def train_subword_vectors(
     seed: int,
     start: SubwordStart | None = None,
     checkpoints: Path | None = None,
+    way: OtherWay | None = None,
 ) -> SubwordTraining:
     """Train skip-gram or CBOW vectors of words and n-grams.
 
@@ -81,6 +96,7 @@ def train_subword_vectors(
     start : rows that some words and buckets start from instead of random ones
     checkpoints : folder for checkpoints; where it holds one of this training, training goes on from there, and ends on
         one thread (so in deterministic mode) in the bytes of an unbroken one
+    way : how to run epochs; None: on threads of this processor
 
     Raises
     ------
@@ -109,14 +125,18 @@ def train_subword_vectors(
     )
     if start is not None:
         set_rows(run.model, start, bucket_ids)
-    saved = checkpoints_of(run, counts, checkpoints, subword_offsets=subwords.offsets, subword_rows=subwords.rows)
+    more = {} if way is None else {"way": way.settings}
+    saved = checkpoints_of(
+        run, counts, checkpoints, subword_offsets=subwords.offsets, subword_rows=subwords.rows, **more
+    )
     progress = saved.load(run.model) or Progress()
     n_done = progress.epoch * run.n_tokens + progress.n_tokens_done
     started = time.perf_counter()
-    run.compile_kernel()
+    if way is None:
+        run.compile_kernel()
     compiled = time.perf_counter()
     wanted = 1 if config.mode == "deterministic" else config.threads or len(os.sched_getaffinity(0))
-    with Hogwild(run, wanted) as trainer:
+    with Hogwild(run, wanted) if way is None else way.make(run) as trainer:
         train_epochs(run, trainer, progress, saved, SubwordRun.heldout_loss)
     finished = time.perf_counter()
     check_vectors(run.model, config)
