@@ -102,8 +102,8 @@ def test_bfloat16_products_are_near(kind):
 
 
 @given(st.integers(0, 10_000), st.floats(0, 2))
-def test_many_steps_from_one_place_go_no_further_than_one_after_another(touches, step):
+def test_many_steps_from_one_place_go_no_further_than_one_after_another(bends, step):
     """n steps towards a point, each the share 1 - exp(-a) of the way, end at 1 - exp(-a n) of it."""
-    factor = float(held_back(torch.tensor([float(touches)], dtype=torch.float64), step)[0])
-    assert step * touches * factor == pytest.approx(1 - np.exp(-step * touches), abs=1e-6)
+    factor = float(held_back(torch.tensor([float(bends)], dtype=torch.float64), step)[0])
+    assert step * bends * factor == pytest.approx(1 - np.exp(-step * bends), abs=1e-6)
     assert 0 < factor <= 1

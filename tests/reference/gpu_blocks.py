@@ -26,7 +26,7 @@ class Twin:
         self.negatives, self.weight, self.rows_of = negatives, weight, rows_of
         self.inputs, self.contexts = inputs.astype(np.float64), contexts.astype(np.float64)
         self.input_gradient, self.context_gradient = np.zeros_like(self.inputs), np.zeros_like(self.contexts)
-        self.input_touches, self.context_touches = np.zeros(len(inputs)), np.zeros(len(contexts))
+        self.input_bends, self.context_bends = np.zeros(len(inputs)), np.zeros(len(contexts))
         self.loss, self.n_pairs = 0.0, 0
 
     def own(self, place):
@@ -57,29 +57,30 @@ class Twin:
         target = self.word_ids[output]
         outputs = [(target, 1.0, 1.0)]
         outputs += [(k, -1.0, self.weight) for k in self.negatives[group] if k != target]
-        change, touched = np.zeros_like(x), 0.0
+        change, bent = np.zeros_like(x), 0.0
         for word, sign, weight in outputs:
             z = sign * (x @ self.contexts[word])
             wrong = weight * sign / (1 + np.exp(z))
             self.loss += weight * np.log1p(np.exp(-z))
             change += wrong * self.contexts[word]
             self.context_gradient[word] += wrong * x
-            self.context_touches[word] += weight
-            touched += weight
+            bend = weight * np.exp(z) / (1 + np.exp(z)) ** 2
+            self.context_bends[word] += bend * (x @ x)
+            bent += bend * (self.contexts[word] @ self.contexts[word])
         part = 1 / len(rows) if self.exact else 1.0
         for row in rows:
             self.input_gradient[row] += part * change
-            self.input_touches[row] += part * touched
+            self.input_bends[row] += part * bent
         self.n_pairs += 1
 
     def changed(self, learning_rate, curvature):
         """Both matrices after the block."""
         found = []
-        for matrix, gradient, touches in (
-            (self.inputs, self.input_gradient, self.input_touches),
-            (self.contexts, self.context_gradient, self.context_touches),
+        for matrix, gradient, bends in (
+            (self.inputs, self.input_gradient, self.input_bends),
+            (self.contexts, self.context_gradient, self.context_bends),
         ):
-            x = learning_rate * curvature * touches
+            x = learning_rate * curvature * bends
             factor = np.divide(-np.expm1(-x), x, out=np.ones_like(x), where=x > 1e-12)
             found.append(matrix + learning_rate * factor[:, None] * gradient)
         return found

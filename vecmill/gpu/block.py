@@ -8,11 +8,14 @@ matrices; so are all changes of its rows. Everything in a block starts from the 
 expected loss is that of K negatives for each centre word. As in the compiled kernels, a negative that is the word to
 be told does not count.
 
-**Rows that a block touches often.** One after another, n steps towards the point where a row's loss is smallest go the
-share 1 - exp(-a n) of the way, a = learning rate times curvature; n steps from the same place go a n of it, and beyond
-it from a n = 1 on. So the sum of a row's changes is multiplied by g = (1 - exp(-a n)) / (a n): nothing changes for
-rows that are touched once, and no row overshoots however large the block. It is what ``vecmill.distributed.combine``
-does with the changes of workers. n is what the outputs that a row meets count together.
+**Rows that a block touches often.** The sum of n steps from one place overshoots where n steps one after another would
+slow down as they come near the point where the row's loss is smallest. Near it the loss is a parabola, of curvature H
+for all pairs of the row in the block together, and n small steps go the share 1 - exp(-b) of the way, b = learning rate
+times H, where their sum from one place goes b of it. So the sum of a row's changes is multiplied by (1 - exp(-b)) / b:
+nothing changes for a row that is hardly touched, and none overshoots however large the block. ``vecmill.distributed.
+combine`` does the same with the changes of workers. H is taken for a share of the trace of the second derivative, the
+sum of weight * sigmoid(s) * sigmoid(-s) * |x|² over the vectors x that the row met with scores s, which no direction's
+curvature exceeds. Vectors are short at the start, so that nothing is held back while everything is still to be learned.
 """
 
 from __future__ import annotations
@@ -83,15 +86,15 @@ def negatives_of(n_groups: int, n_negatives: int, first: int, key: np.uint64, sa
     return draw_negatives(draws_at(key, numbers), sampler).view(n_groups, n_negatives)
 
 
-def held_back(touches: torch.Tensor, step: float) -> torch.Tensor:
-    """g = (1 - exp(-a n)) / (a n), 1 where a n is 0; of the type of ``touches``.
+def held_back(bends: torch.Tensor, step: float) -> torch.Tensor:
+    """(1 - exp(-b)) / b, 1 where b = step * bends is 0; of the type of ``bends``.
 
     Parameters
     ----------
-    touches : n, floating, >= 0
-    step : a, learning rate times curvature, >= 0
+    bends : traces, floating, >= 0
+    step : learning rate times the share of the trace that counts, >= 0
     """
-    x = touches * step
+    x = bends * step
     return (-(-x).expm1() / x.clamp(min=1e-30)).where(x > 1e-6, 1 - x / 2)
 
 
@@ -105,22 +108,22 @@ class Rows:
 
     def __init__(self, matrix: torch.Tensor) -> None:
         self.matrix = matrix
-        self._touches = matrix.new_zeros(matrix.shape[0])
+        self._bends = matrix.new_zeros(matrix.shape[0])
 
     def add(
-        self, ids: torch.Tensor, changes: torch.Tensor, touches: torch.Tensor, learning_rate: float, curvature: float
+        self, ids: torch.Tensor, changes: torch.Tensor, bends: torch.Tensor, learning_rate: float, curvature: float
     ) -> None:
-        """Add learning_rate * g * changes to rows; g as the module says.
+        """Add changes to rows, times the learning rate, held back as the module says.
 
         Parameters
         ----------
-        ids : int64[...], rows, which may repeat;  changes : [..., row length];  touches : [...], what each counts
+        ids : int64[...], rows, which may repeat;  changes : [..., row length];  bends : [...], traces of each
+        curvature : the share of a trace that is taken for the curvature; 0 holds nothing back
         """
-        ids, touches = ids.reshape(-1), touches.reshape(-1).to(self._touches.dtype)
-        factor = learning_rate
+        ids = ids.reshape(-1)
         changes = changes.reshape(ids.shape[0], -1).to(self.matrix.dtype)
         if curvature > 0:
-            self._touches.zero_()
-            self._touches.index_add_(0, ids, touches)
-            changes = changes * held_back(self._touches[ids], learning_rate * curvature)[:, None]
-        self.matrix.index_add_(0, ids, changes, alpha=factor)
+            self._bends.zero_()
+            self._bends.index_add_(0, ids, bends.reshape(-1).to(self._bends.dtype))
+            changes = changes * held_back(self._bends[ids], learning_rate * curvature)[:, None]
+        self.matrix.index_add_(0, ids, changes, alpha=learning_rate)

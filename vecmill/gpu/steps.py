@@ -42,14 +42,15 @@ class Learned(NamedTuple):
     ----------
     loss : float64, a sum over pairs
     inputs : [n_groups, n, row length], minus the gradient by each input;  outputs : [n_groups, m, row length]
-    input_touches, output_touches : [n_groups, n] and [n_groups, m], what the outputs or inputs that each met count
+    input_bends, output_bends : [n_groups, n] and [n_groups, m], the trace of the second derivative by each: the sum
+        of weight * sigmoid(s) * sigmoid(-s) * |vector|² over the outputs or inputs that it met
     """
 
     loss: torch.Tensor
     inputs: torch.Tensor
     outputs: torch.Tensor
-    input_touches: torch.Tensor
-    output_touches: torch.Tensor
+    input_bends: torch.Tensor
+    output_bends: torch.Tensor
 
 
 def skipgram_step(
@@ -62,9 +63,9 @@ def skipgram_step(
     import torch
 
     learned = learn_pairs(centers.matrix[block.words], block, contexts, settings)
-    centers.add(block.words, learned.inputs, learned.input_touches, learning_rate, settings.curvature)
+    centers.add(block.words, learned.inputs, learned.input_bends, learning_rate, settings.curvature)
     outputs = torch.cat([block.around, block.negatives], 1)
-    contexts.add(outputs, learned.outputs, learned.output_touches, learning_rate, settings.curvature)
+    contexts.add(outputs, learned.outputs, learned.output_bends, learning_rate, settings.curvature)
     return learned.loss, block.pairs.sum()
 
 
@@ -88,10 +89,13 @@ def learn_pairs(inputs: torch.Tensor, block: Block, contexts: Rows, settings: St
     # 1 - sigmoid(z) = sigmoid(-z), so both labels are one formula: how wrong the word is told from the others
     scores[:, :, n_around:].neg_()
     loss = _loss(scores, weights)
-    steps = weights * torch.sigmoid(-scores)
+    wrong = torch.sigmoid(-scores)
+    steps = weights * wrong
+    bends = (steps * (1 - wrong)).to(dtype)
+    input_bends, output_bends = bends @ _squares(u), bends.transpose(1, 2) @ _squares(x)
     steps[:, :, n_around:].neg_()
-    wrong = steps.to(dtype)
-    return Learned(loss, wrong @ u, wrong.transpose(1, 2) @ x, weights.sum(2), weights.sum(1))
+    steps = steps.to(dtype)
+    return Learned(loss, steps @ u, steps.transpose(1, 2) @ x, input_bends.squeeze(2), output_bends.squeeze(2))
 
 
 def cbow_step(
@@ -112,10 +116,10 @@ def cbow_step(
     learned = learn_means(means, sizes.squeeze(2) > 0, block, contexts, settings)
     reaching = shares if settings.exact_gradient else pairs
     changes = reaching.transpose(1, 2).to(settings.dtype) @ learned.inputs.to(settings.dtype)
-    touches = (reaching.transpose(1, 2) @ learned.input_touches[:, :, None]).squeeze(2)
-    centers.add(block.around, changes, touches, learning_rate, settings.curvature)
+    bends = (reaching.transpose(1, 2) @ learned.input_bends[:, :, None].to(full)).squeeze(2)
+    centers.add(block.around, changes, bends, learning_rate, settings.curvature)
     outputs = torch.cat([block.words, block.negatives], 1)
-    contexts.add(outputs, learned.outputs, learned.output_touches, learning_rate, settings.curvature)
+    contexts.add(outputs, learned.outputs, learned.output_bends, learning_rate, settings.curvature)
     return learned.loss, (sizes > 0).sum()
 
 
@@ -139,11 +143,20 @@ def learn_means(
     weights = settings.negative_weight * right[:, :, None] * differ
     score, scores = (h * u).sum(2).to(full), -(h @ negatives.transpose(1, 2)).to(full)
     loss = _loss(score, right) + _loss(scores, weights)
-    step = (right * torch.sigmoid(-score)).to(dtype)[:, :, None]
-    wrong = -(weights * torch.sigmoid(-scores)).to(dtype)
-    changes = step * u + wrong @ negatives
-    outputs = torch.cat([step * h, wrong.transpose(1, 2) @ h], 1)
-    return Learned(loss, changes, outputs, right + weights.sum(2), torch.cat([right, weights.sum(1)], 1))
+    wrong, wrongs = torch.sigmoid(-score), torch.sigmoid(-scores)
+    step, steps = (right * wrong).to(dtype)[:, :, None], (weights * wrongs).to(dtype)
+    bend, bends = step * (1 - wrong).to(dtype)[:, :, None], steps * (1 - wrongs).to(dtype)
+    squares = _squares(h)
+    input_bends = bend * _squares(u) + bends @ _squares(negatives)
+    output_bends = torch.cat([bend * squares, bends.transpose(1, 2) @ squares], 1)
+    changes = step * u - steps @ negatives
+    outputs = torch.cat([step * h, -(steps.transpose(1, 2) @ h)], 1)
+    return Learned(loss, changes, outputs, input_bends.squeeze(2), output_bends.squeeze(2))
+
+
+def _squares(vectors: torch.Tensor) -> torch.Tensor:
+    """|v|² of each vector, [n_groups, n, 1]."""
+    return vectors.square().sum(2, keepdim=True)
 
 
 def _loss(scores: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -73,18 +73,18 @@ def _fetch(words: torch.Tensor, subwords: DeviceSubwords, inputs: Rows) -> _Word
 def _give_back(
     found: _Words,
     changes: torch.Tensor,
-    touches: torch.Tensor,
+    bends: torch.Tensor,
     inputs: Rows,
     learning_rate: float,
     curvature: float,
 ) -> None:
-    """Add to all rows of a word what its occurrences are to change by; ``touches`` : of each occurrence."""
+    """Add to all rows of a word what its occurrences are to change by; ``bends`` : see ``Learned``, of each."""
     place = found.place.reshape(-1)
     total = inputs.matrix.new_zeros(found.n_rows.shape[0], changes.shape[-1])
     total.index_add_(0, place, changes.reshape(place.shape[0], -1).to(total.dtype))
-    counts = total.new_zeros(total.shape[0])
-    counts.index_add_(0, place, touches.reshape(-1).to(counts.dtype))
-    inputs.add(found.rows, total[found.owners], counts[found.owners], learning_rate, curvature)
+    together = total.new_zeros(total.shape[0])
+    together.index_add_(0, place, bends.reshape(-1).to(together.dtype))
+    inputs.add(found.rows, total[found.owners], together[found.owners], learning_rate, curvature)
 
 
 def subword_skipgram_step(
@@ -107,9 +107,9 @@ def subword_skipgram_step(
     learned = learn_pairs((found.sums[found.place] * shares[:, :, None]), block, contexts, settings)
     part = shares if settings.exact_gradient else torch.ones_like(shares)
     changes = learned.inputs.to(full) * part[:, :, None]
-    _give_back(found, changes, learned.input_touches * part, inputs, learning_rate, settings.curvature)
+    _give_back(found, changes, learned.input_bends.to(full) * part, inputs, learning_rate, settings.curvature)
     outputs = torch.cat([block.around, block.negatives], 1)
-    contexts.add(outputs, learned.outputs, learned.output_touches, learning_rate, settings.curvature)
+    contexts.add(outputs, learned.outputs, learned.output_bends, learning_rate, settings.curvature)
     return learned.loss, block.pairs.sum()
 
 
@@ -137,8 +137,8 @@ def subword_cbow_step(
     learned = learn_means(means, has_window, block, contexts, settings)
     reaching = (shares if settings.exact_gradient else pairs).transpose(1, 2)
     changes = reaching.to(settings.dtype) @ learned.inputs.to(settings.dtype)
-    touches = (reaching @ learned.input_touches[:, :, None]).squeeze(2)
-    _give_back(found, changes, touches, inputs, learning_rate, settings.curvature)
+    bends = (reaching @ learned.input_bends[:, :, None].to(full)).squeeze(2)
+    _give_back(found, changes, bends, inputs, learning_rate, settings.curvature)
     outputs = torch.cat([block.words, block.negatives], 1)
-    contexts.add(outputs, learned.outputs, learned.output_touches, learning_rate, settings.curvature)
+    contexts.add(outputs, learned.outputs, learned.output_bends, learning_rate, settings.curvature)
     return learned.loss, has_window.sum()
