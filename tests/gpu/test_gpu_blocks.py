@@ -107,3 +107,29 @@ def test_many_steps_from_one_place_go_no_further_than_one_after_another(bends, s
     factor = float(held_back(torch.tensor([float(bends)], dtype=torch.float64), step)[0])
     assert step * bends * factor == pytest.approx(1 - np.exp(-step * bends), abs=1e-6)
     assert 0 < factor <= 1
+
+
+def test_what_is_held_back_is_added_later():
+    start = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    rows = Rows(torch.from_numpy(start.copy()), 2)
+    ids, changes = torch.tensor([0, 2, 0]), torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    bends = torch.tensor([3.0, 1.0, 2.0], dtype=torch.float64)
+    kept = (1 - np.exp(-0.5 * 5)) / (0.5 * 5)
+    alone = (1 - np.exp(-0.5)) / 0.5
+    wanted = start.copy()
+    last = np.zeros(2)
+    for _ in range(3):
+        rows.add(ids, changes, bends, 1.0, 0.5)
+        last = kept * np.array([1.0, 1.0]) + (1 - kept) * last
+        wanted[0] += last
+        wanted[2] += alone  # not among the rows that carry
+        np.testing.assert_allclose(rows.matrix.numpy(), wanted, rtol=1e-12)
+    for _ in range(200):
+        rows.add(ids, changes, bends, 1.0, 0.5)
+    before = rows.matrix[0].clone()
+    rows.add(ids, changes, bends, 1.0, 0.5)
+    np.testing.assert_allclose(rows.matrix[0] - before, 1.0, rtol=1e-6)  # nothing is lost in the long run
+    rows.forget_changes()
+    before = rows.matrix[0].clone()
+    rows.add(ids, changes, bends, 1.0, 0.5)
+    np.testing.assert_allclose(rows.matrix[0] - before, kept, rtol=1e-9)

@@ -1,5 +1,7 @@
 """Draws and stretches are those of the compiled kernels; negatives have their distribution."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -76,7 +78,7 @@ def test_stretches_hold_the_words_and_pairs_of_a_plain_pass(group, heldout_share
 
     def pairs_of(cuts):
         found = []
-        for first, last in zip(cuts, cuts[1:], strict=False):
+        for first, last in pairwise(cuts):
             stretch = load_stretch(run, sampler, keys, first, last, group=group, window_draws=6)
             row_ids, sentences, reaches = (each.numpy() for each in stretch[:3])
             for g in range(len(row_ids)):
@@ -90,7 +92,7 @@ def test_stretches_hold_the_words_and_pairs_of_a_plain_pass(group, heldout_share
     whole = pairs_of([0, token_ids.size])
     assert len(whole) > 100
     kept, pairs = 0, []
-    for sentence, (start, end) in enumerate(zip(offsets, offsets[1:], strict=False)):
+    for sentence, (start, end) in enumerate(pairwise(offsets)):
         if sentence in run.heldout:
             continue
         places = [p for p in range(start, end) if sampling.is_kept(token_ids[p], p, keys.keep, run.sampler)]

@@ -182,4 +182,3 @@ def test_blocks_shrink_with_the_corpus():
     assert block_shape(GpuConfig(block_words=8_192), 256 * 70) == (2, 32)
     assert block_shape(GpuConfig(block_words=8_192), 100) == (1, 32)
     assert block_shape(GpuConfig(group_words=1_000), 1_000) == (1, 32)
-

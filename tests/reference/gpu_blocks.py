@@ -65,8 +65,8 @@ class Twin:
             change += wrong * self.contexts[word]
             self.context_gradient[word] += wrong * x
             bend = weight * np.exp(z) / (1 + np.exp(z)) ** 2
-            self.context_bends[word] += bend * (x @ x)
-            bent += bend * (self.contexts[word] @ self.contexts[word])
+            self.context_bends[word] += bend * (x @ x + 1)
+            bent += bend * (self.contexts[word] @ self.contexts[word] + 1)
         part = 1 / len(rows) if self.exact else 1.0
         for row in rows:
             self.input_gradient[row] += part * change

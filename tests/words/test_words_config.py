@@ -10,16 +10,17 @@ from vecmill.config.base import Config, key_config
 from vecmill.config.validate import validate
 from vecmill.errors import ConfigError
 from vecmill.words.config import CbowConfig, SkipgramConfig, pretrained_files
+from vecmill.words.device_config import SkipgramSection
 from vecmill.words.kinds import WordsTrainConfig
 
 
 class Section(Config):
-    train: WordsTrainConfig = Field(SkipgramConfig(), description="the train section, as a pipeline has it")
+    train: WordsTrainConfig = Field(SkipgramSection(), description="the train section, as a pipeline has it")
 
 
 def test_kind_chooses_the_model_and_skipgram_is_the_default():
-    assert Section().train == SkipgramConfig()
-    assert Section(train={"epochs": 2}).train == SkipgramConfig(epochs=2)
+    assert Section().train == SkipgramSection()
+    assert Section(train={"epochs": 2}).train == SkipgramSection(epochs=2)
     cbow = Section(train={"kind": "cbow"}).train
     assert isinstance(cbow, CbowConfig)
     assert Section.model_validate_json(Section(train=cbow).model_dump_json()).train == cbow

@@ -13,9 +13,17 @@ slow down as they come near the point where the row's loss is smallest. Near it 
 for all pairs of the row in the block together, and n small steps go the share 1 - exp(-b) of the way, b = learning rate
 times H, where their sum from one place goes b of it. So the sum of a row's changes is multiplied by (1 - exp(-b)) / b:
 nothing changes for a row that is hardly touched, and none overshoots however large the block. ``vecmill.distributed.
-combine`` does the same with the changes of workers. H is taken for a share of the trace of the second derivative, the
-sum of weight * sigmoid(s) * sigmoid(-s) * |x|² over the vectors x that the row met with scores s, which no direction's
-curvature exceeds. Vectors are short at the start, so that nothing is held back while everything is still to be learned.
+combine`` does the same with the changes of workers. H is taken for a share of the sum of
+
+    weight * sigmoid(s) * sigmoid(-s) * (|x|² + 1)
+
+over the vectors x that the row met with scores s: the trace of the second derivative, which no direction's curvature
+exceeds, and something for the growth of x in the block itself, which is what matters while vectors are still short.
+
+**What is held back comes later.** The share r of a row's changes that is kept is right for the direction in which the
+row is pulled to the same point by all; in others 1 - r of them would be lost. So the rows of the most frequent words
+add 1 - r of their last change to the new one, and in the long run every change comes to 1 times itself (as in
+``vecmill.distributed.exchange``, after Chen and Huo 2016). What a stretch has not added at its end is forgotten.
 """
 
 from __future__ import annotations
@@ -91,8 +99,8 @@ def held_back(bends: torch.Tensor, step: float) -> torch.Tensor:
 
     Parameters
     ----------
-    bends : traces, floating, >= 0
-    step : learning rate times the share of the trace that counts, >= 0
+    bends : sums of the module's docstring, floating, >= 0
+    step : learning rate times the share of them that counts, >= 0
     """
     x = bends * step
     return (-(-x).expm1() / x.clamp(min=1e-30)).where(x > 1e-6, 1 - x / 2)
@@ -103,12 +111,19 @@ class Rows:
 
     Parameters
     ----------
-    matrix : float32[n_rows, row length], changed in place
+    matrix : floating[n_rows, row length], changed in place
+    n_carried : the first so many rows add what was held back to their next change
     """
 
-    def __init__(self, matrix: torch.Tensor) -> None:
+    def __init__(self, matrix: torch.Tensor, n_carried: int = 0) -> None:
         self.matrix = matrix
+        self._first = matrix[:n_carried]
+        self._last_changes = self._first.new_zeros(self._first.shape)
         self._bends = matrix.new_zeros(matrix.shape[0])
+
+    def forget_changes(self) -> None:
+        """Begin anew: nothing is to be added later."""
+        self._last_changes.zero_()
 
     def add(
         self, ids: torch.Tensor, changes: torch.Tensor, bends: torch.Tensor, learning_rate: float, curvature: float
@@ -117,13 +132,20 @@ class Rows:
 
         Parameters
         ----------
-        ids : int64[...], rows, which may repeat;  changes : [..., row length];  bends : [...], traces of each
-        curvature : the share of a trace that is taken for the curvature; 0 holds nothing back
+        ids : int64[...], rows, which may repeat;  changes : [..., row length];  bends : [...], sums of each
+        curvature : the share of a sum that is taken for the curvature; 0 holds nothing back
         """
         ids = ids.reshape(-1)
         changes = changes.reshape(ids.shape[0], -1).to(self.matrix.dtype)
-        if curvature > 0:
-            self._bends.zero_()
-            self._bends.index_add_(0, ids, bends.reshape(-1).to(self._bends.dtype))
-            changes = changes * held_back(self._bends[ids], learning_rate * curvature)[:, None]
+        if curvature == 0:
+            self.matrix.index_add_(0, ids, changes, alpha=learning_rate)
+            return
+        step = learning_rate * curvature
+        self._bends.zero_()
+        self._bends.index_add_(0, ids, bends.reshape(-1).to(self._bends.dtype))
+        changes = changes * held_back(self._bends[ids], step)[:, None]
+        before = self._first.clone()
         self.matrix.index_add_(0, ids, changes, alpha=learning_rate)
+        lost = 1 - held_back(self._bends[: before.shape[0]], step)
+        self._first.addcmul_(lost[:, None], self._last_changes)
+        self._last_changes = self._first - before

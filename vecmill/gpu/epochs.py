@@ -80,7 +80,8 @@ class Blocks:
         self._sampler = device_sampler(run.sampler, device)
         # torch.from_numpy shares memory on the processor; a device has its own
         self._rows = [
-            Rows(torch.from_numpy(each).to(device)) for each in (run.model.center_vectors, run.model.context_vectors)
+            Rows(torch.from_numpy(each).to(device), min(gpu.carried_rows, run.model.context_vectors.shape[0]))
+            for each in (run.model.center_vectors, run.model.context_vectors)
         ]
         exact = (
             getattr(config, "cbow_gradient", None) == "exact" or getattr(config, "subword_gradient", None) == "exact"
@@ -154,6 +155,8 @@ class Blocks:
         negative_key = random_branch(run.seed, EPOCH, epoch, _NEGATIVES).generate_state(1, np.uint64)[0]
         negatives = negatives_of(n_groups, self.gpu.shared_negatives, first, negative_key, self._sampler)
         centers, contexts = self._rows
+        centers.forget_changes()
+        contexts.forget_changes()
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         n_pairs = torch.zeros((), dtype=torch.int64, device=self.device)
         start_rate = rate = self._learning_rate(epoch, first)

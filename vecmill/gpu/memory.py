@@ -27,6 +27,7 @@ def training_bytes(run: TrainingRun, gpu: GpuConfig) -> tuple[int, int]:
     lists = 3 * 8 * context.shape[0] + 4 * (center.shape[0] + context.shape[0])
     if isinstance(run, SubwordRun):
         lists += 8 * (run.subwords.offsets.size + run.subwords.rows.size)
+    lists += 2 * 3 * min(gpu.carried_rows, context.shape[0]) * row_bytes
     groups, group = block_shape(gpu, n_tokens)
     # ids, positions, sentences, draws and what they are worked out with, 8 bytes each
     stretch = 16 * 8 * stretch_tokens(n_tokens) * (1 + gpu.shared_negatives // group)

@@ -42,8 +42,8 @@ class Learned(NamedTuple):
     ----------
     loss : float64, a sum over pairs
     inputs : [n_groups, n, row length], minus the gradient by each input;  outputs : [n_groups, m, row length]
-    input_bends, output_bends : [n_groups, n] and [n_groups, m], the trace of the second derivative by each: the sum
-        of weight * sigmoid(s) * sigmoid(-s) * |vector|² over the outputs or inputs that it met
+    input_bends, output_bends : [n_groups, n] and [n_groups, m], of each, what decides how far its row is held back: the
+        sum of weight * sigmoid(s) * sigmoid(-s) * (|vector|² + 1) over the outputs or inputs that it met
     """
 
     loss: torch.Tensor
@@ -155,8 +155,8 @@ def learn_means(
 
 
 def _squares(vectors: torch.Tensor) -> torch.Tensor:
-    """|v|² of each vector, [n_groups, n, 1]."""
-    return vectors.square().sum(2, keepdim=True)
+    """|v|² + 1 of each vector, [n_groups, n, 1]."""
+    return vectors.square().sum(2, keepdim=True) + 1
 
 
 def _loss(scores: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

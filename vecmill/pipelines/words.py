@@ -24,6 +24,7 @@ from vecmill.store.artifact_store import StoreConfig
 from vecmill.store.plan import ExternalFile, FileDigest, Pipeline, Stage
 from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
 from vecmill.words.device import gpu_parts
+from vecmill.words.device_config import OnDevice
 from vecmill.words.kinds import WordsTrainConfig, trainer_files, trainer_of
 
 
@@ -65,6 +66,16 @@ class WordsConfig(Config):
     @model_validator(mode="after")
     def _registry_asks_for_what_there_will_be(self) -> Self:
         check_names(self.registry, benchmark_names(self.evaluate))
+        return self
+
+    @model_validator(mode="after")
+    def _a_gpu_is_used_here(self) -> Self:
+        device = self.train.device if isinstance(self.train, OnDevice) else "cpu"
+        if self.engine.kind == "ray" and device != "cpu":
+            raise ValueError(
+                f"train.device is {device}, and whether there is a GPU is decided where a run is planned, not on a "
+                "node of a Ray cluster; set train.device to cpu, or run with engine: local where the GPU is"
+            )
         return self
 
 

@@ -39,12 +39,20 @@ class GpuConfig(Config):
         "docs/scale.md)",
     )
     curvature: float = Field(
-        0.1,
+        0.3,
         ge=0,
         le=10,
         allow_inf_nan=False,
-        description="curvature of the loss of one output, by which the change of a row that a block touches often is "
-        "held back; 0: changes are added up as they are (our choice, see docs/scale.md)",
+        description="how strongly a block holds back the change of a row that it touches often: the share of the "
+        "largest possible curvature of its loss that is reckoned with; 0: changes are added up as they are (our "
+        "choice, see docs/scale.md)",
+    )
+    carried_rows: int = Field(
+        2_048,
+        ge=0,
+        le=1 << 20,
+        description="most frequent words whose rows add what one block held back to the change of the next (our "
+        "choice, see docs/scale.md)",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
