@@ -2,11 +2,18 @@
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from reference import killed_blocks
 from reference.words_corpora import planted_synonyms, stage_io
 from vecmill.errors import ConfigError, TrainingDiverged
 from vecmill.gpu import train as gpu_train
@@ -124,6 +131,27 @@ def test_an_interrupted_training_goes_on_in_the_same_bytes(tmp_path, monkeypatch
     report = train_here(config, second.__class__(**vars(second) | {"checkpoints": checkpoints}))
     assert 1 < report.metrics["resumed_at_epoch"] < 3
     assert digests(second.output) == digests(unbroken.output)
+
+
+def test_a_killed_training_goes_on_in_the_same_bytes(tmp_path):
+    unbroken = killed_blocks.train(None)
+    child = subprocess.Popen(
+        [sys.executable, killed_blocks.__file__, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parents[1])])},
+    )
+    try:
+        began = time.monotonic()
+        while not list(tmp_path.glob("checkpoint-0000000[2-9]")):
+            assert child.poll() is None and time.monotonic() - began < 200
+            time.sleep(0.01)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    resumed = killed_blocks.train(tmp_path)
+    assert 0 < resumed.resumed_at < 3
+    assert resumed.epochs == unbroken.epochs
+    np.testing.assert_array_equal(resumed.center_vectors, unbroken.center_vectors)
+    np.testing.assert_array_equal(resumed.context_vectors, unbroken.context_vectors)
 
 
 def test_a_checkpoint_of_other_blocks_or_of_the_processor_is_not_gone_on_from(tmp_path):
