@@ -220,10 +220,12 @@ def main() -> None:
     }
     if options.report and "measured" in written:
         result |= {name: written["measured"][name] for name in ("gpu", "kept_words_per_second")}
+    table = render(result, options)
     if options.write:
         written["measured"] = {name: result[name] for name in ("gpu", "kept_words_per_second")}
+        written["table"] = table
         _write(written)
-    print(render(result, options))
+    print(table)
     print("RESULT", json.dumps(result))
 
 
