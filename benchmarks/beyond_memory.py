@@ -1,20 +1,24 @@
 """The whole ``words`` pipeline on text that lies on S3, on a Ray cluster whose nodes have little memory.
 
-    python benchmarks/beyond_memory.py --quick | --full [--text-mb N] [--no-kills] [--write] [--keep FOLDER]
+    python benchmarks/beyond_memory.py --quick | --full [--parts sizes kills] [--text-mb N] [--write] [--keep FOLDER]
 
 Text of 20 shards is generated (``benchmarks/planted_text.py``: Zipf, with groups of words that share documents) and put
 into a bucket of an S3 server on loopback that keeps objects as files (localbucket). A Ray cluster of two nodes of one
 core each, and a driver as a user starts it (``vecmill run``), then take it from raw text to a registered model, with
-the store in the same bucket: once half of the shards, once all. Then half of them once more in a fresh store, while the
-driver is killed at a random moment of each stage and started again.
+the store in the same bucket.
+
+- ``sizes``: once half of the shards, once all of them.
+- ``kills``, on less text: once unbroken, then in a fresh store, while the driver is killed at a random moment of each
+  stage and started again.
 
 Where the machine lets us make control groups for memory (root), the kernel holds each node, with all its processes and
 what it caches of files, to ``NODE_BYTES``. What each Ray worker process holds is sampled besides: memory that cannot
 be dropped and read again (RssAnon and RssShmem of /proc/PID/status), without pages of mapped files.
 
-The last line is RESULT and one JSON object:
+With ``--write`` the figures of the parts that ran replace theirs in results/beyond_memory.json. The last line is RESULT
+and one JSON object:
 
-    linearity_ratio            wall time of all text over that of half of it
+    linearity_ratio            wall time of all text over that of half of it; of little text starting takes most of both
     linearity_ratio_processor  the same of the processor time of the nodes
     peak_worker_bytes          largest that a Ray worker held; under ``budget_bytes``
     neighbours_in_group        of the 10 nearest neighbours of planted words, the share that is of their group
@@ -38,16 +42,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from beyond_memory_table import BUDGET_BYTES, N_SHARDS, NODE_BYTES, STAGES, render
 from node_memory import MemoryLimit, Watch
 from planted_text import neighbours_in_group, write_ratings, write_shards
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results/beyond_memory.json"
-N_SHARDS = 20
-FULL_MB, QUICK_MB = 3200, 24
-# Of one Ray worker process, and of a node with all that runs on it and the files that it caches.
-BUDGET_BYTES, NODE_BYTES = 1 << 30, 2 << 30
-STAGES = ("ingest", "contract", "contamination", "vocabulary", "encode", "train", "evaluate", "register")
+# Megabytes of text for each part.
+FULL_MB, QUICK_MB = {"sizes": 3200, "kills": 400}, {"sizes": 24, "kills": 24}
 BUCKET = "beyond"
 KEY = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "on-loopback", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -242,6 +244,7 @@ class Bench:
         digests = {stage: self.manifest(name, stage)["digest"] for stage in unbroken["digests"]}
         return {
             "kills": kills,
+            "n_pieces": len(self.keys(name, "ingest.read/")),
             "last_run_seconds": round(summary["seconds"], 1),
             "same_bytes": {stage: digests[stage] == digest for stage, digest in unbroken["digests"].items()},
             "resumed_at_epoch": self.manifest(name, "train")["metrics"]["resumed_at_epoch"],
@@ -253,8 +256,8 @@ def _inodes(folder: Path) -> list[Path]:
     return list({path.stat().st_ino: path for path in folder.rglob("*") if path.is_file()}.values())
 
 
-def measure(folder: Path, n_bytes: int, kills: bool, seed: int) -> dict[str, Any]:
-    """Everything, in a folder that has room for some four times the text."""
+def measure(folder: Path, part: str, n_bytes: int, seed: int) -> dict[str, Any]:
+    """One part, in a folder that has room for some six times the text."""
     with s3_server(folder / "s3") as (client, server_pid):
         place = folder / "shards"
         place.mkdir()
@@ -265,28 +268,34 @@ def measure(folder: Path, n_bytes: int, kills: bool, seed: int) -> dict[str, Any
         (folder / "ray").mkdir()
         with ray_nodes(folder / "ray") as (address, limits), Watch(limits, server_pid) as watch:
             bench = Bench(folder, client, address, watch)
-            half = bench.run("half", "text/shard-0*.txt.zst")
-            print(f"half: {json.dumps(half)}", flush=True)
-            whole = bench.run("whole", "text/shard-*.txt.zst")
-            print(f"whole: {json.dumps(whole)}", flush=True)
-            found: dict[str, Any] = {"text_bytes": n_bytes, "half": half, "whole": whole}
-            vectors = _fetched(client, bench.manifest("whole", "train"), "store-whole", folder / "vectors")
-            found["neighbours_in_group"] = round(neighbours_in_group(vectors), 4)
-            if kills:
-                found["killed"] = bench.killed("killed", "text/shard-0*.txt.zst", half, seed)
-            found["server_peak_bytes"] = watch.server_peak
-            found["limited"] = all(limit.holds for limit in limits)
-    peaks = [run["peaks"] for run in (half, whole)]
-    found["result"] = {
-        "linearity_ratio": round(whole["seconds"] / half["seconds"], 4),
-        "linearity_ratio_processor": round(whole["processor_seconds"] / half["processor_seconds"], 4),
-        "peak_worker_bytes": max(held for run in peaks for held in run.values()),
-        "budget_bytes": BUDGET_BYTES,
-        "neighbours_in_group": found["neighbours_in_group"],
-    }
-    if kills:
-        found["result"]["resumed_same_bytes"] = all(found["killed"]["same_bytes"].values())
+            found: dict[str, Any] = {"text_bytes": n_bytes, "load_before": round(os.getloadavg()[0], 1)}
+            if part == "sizes":
+                found["half"] = bench.run("half", "text/shard-0*.txt.zst")
+                found["whole"] = bench.run("whole", "text/shard-*.txt.zst")
+                vectors = _fetched(client, bench.manifest("whole", "train"), "store-whole", folder / "vectors")
+                found["neighbours_in_group"] = round(neighbours_in_group(vectors), 4)
+            else:
+                found["unbroken"] = bench.run("unbroken", "text/shard-*.txt.zst")
+                found |= bench.killed("killed", "text/shard-*.txt.zst", found["unbroken"], seed)
+            found |= {"server_peak_bytes": watch.server_peak, "limited": all(limit.holds for limit in limits)}
     return found
+
+
+def result_of(parts: dict[str, Any]) -> dict[str, Any]:
+    """The figures that count, of the parts that there are."""
+    result: dict[str, Any] = {}
+    if "sizes" in parts:
+        half, whole = parts["sizes"]["half"], parts["sizes"]["whole"]
+        result |= {
+            "linearity_ratio": round(whole["seconds"] / half["seconds"], 4),
+            "linearity_ratio_processor": round(whole["processor_seconds"] / half["processor_seconds"], 4),
+            "peak_worker_bytes": max(held for run in (half, whole) for held in run["peaks"].values()),
+            "budget_bytes": BUDGET_BYTES,
+            "neighbours_in_group": parts["sizes"]["neighbours_in_group"],
+        }
+    if "kills" in parts:
+        result["resumed_same_bytes"] = all(parts["kills"]["same_bytes"].values())
+    return result
 
 
 def _fetched(client: Any, manifest: dict[str, Any], store: str, folder: Path) -> Path:
@@ -300,30 +309,41 @@ def _fetched(client: Any, manifest: dict[str, Any], store: str, folder: Path) ->
     return folder
 
 
+def measured(parts: list[str], full: bool, text_mb: int | None = None, seed: int = 1, keep: Path | None = None) -> Any:
+    """Some parts, each on a server and a cluster of its own."""
+    found = {}
+    for part in parts:
+        n_bytes = 1_000_000 * (text_mb or (FULL_MB if full else QUICK_MB)[part])
+        folder = Path(tempfile.mkdtemp(prefix="vecmill-beyond-", dir=keep))
+        try:
+            found[part] = measure(folder, part, n_bytes, seed)
+        finally:
+            if keep is None:
+                shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help=f"{QUICK_MB} MB of text; the default")
-    size.add_argument("--full", action="store_true", help=f"{FULL_MB} MB of text")
+    size.add_argument("--quick", action="store_true", help="little text; the default")
+    size.add_argument(
+        "--full", action="store_true", help=f"{FULL_MB['sizes']} MB of text, {FULL_MB['kills']} for kills"
+    )
+    parser.add_argument("--parts", nargs="+", choices=list(FULL_MB), default=list(FULL_MB))
     parser.add_argument("--text-mb", type=int, help="another size")
-    parser.add_argument("--no-kills", action="store_true", help="leave out the run whose driver is killed")
     parser.add_argument("--seed", type=int, default=1, help="decides when drivers are killed")
-    parser.add_argument("--keep", type=Path, help="work in this folder and leave it there")
+    parser.add_argument("--keep", type=Path, help="work below this folder and leave it there")
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.name}")
     options = parser.parse_args()
-    n_bytes = 1_000_000 * (options.text_mb or (FULL_MB if options.full else QUICK_MB))
-    folder = options.keep or Path(tempfile.mkdtemp(prefix="vecmill-beyond-"))
-    folder.mkdir(exist_ok=True)
-    load = os.getloadavg()[0]
-    try:
-        found = measure(folder, n_bytes, not options.no_kills, options.seed) | {"load_before": round(load, 1)}
-    finally:
-        if not options.keep:
-            shutil.rmtree(folder, ignore_errors=True)
-    print(json.dumps(found, indent=1))
+    parts = measured(options.parts, options.full, options.text_mb, options.seed, options.keep)
     if options.write:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"RESULT {json.dumps(found['result'])}")
+        kept = json.loads(RESULTS.read_text(encoding="utf-8"))["parts"] if RESULTS.exists() else {}
+        parts = {name: found for name, found in (kept | parts).items() if name in FULL_MB}
+        written = {"table": render(parts), "result": result_of(parts), "parts": parts}
+        RESULTS.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    print(render(parts))
+    print(f"RESULT {json.dumps(result_of(parts))}")
 
 
 if __name__ == "__main__":
