@@ -32,8 +32,8 @@ def _sizes_table(found: dict[str, Any]) -> list[str]:
 
     nodes = (max(half["node_peaks"]) / 1e6, max(whole["node_peaks"]) / 1e6)
     lines = [
-        f"{N_SHARDS} shards of generated text, two Ray nodes of one core{held if found['limited'] else ''}; skip-gram of "
-        f"64 dimensions, one epoch. Load before: {found['load_before']}.",
+        f"{N_SHARDS} shards of generated text, two Ray nodes of one core{held if found['limited'] else ''}; skip-gram "
+        f"of 64 dimensions, one epoch. Load before: {found['load_before']}.",
         "",
         "| | half of it | all | ratio |",
         "| --- | ---: | ---: | ---: |",

@@ -12,6 +12,8 @@ from typing import Self
 
 _SECONDS_BETWEEN = 0.2
 _TICKS = os.sysconf("SC_CLK_TCK")
+# What a node's processes are called that serve no stage.
+_NO_STAGE = frozenset({"IDLE", "DashboardAgent", "RuntimeEnvAgent"})
 # Control groups of the first and of the second kind: where they lie, and what the file with the limit is called.
 _KINDS = (
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
@@ -150,7 +152,7 @@ class Watch:
                 with self._guard:
                     self._node_peaks[number] = max(self._node_peaks[number], together)
             with self._guard:
-                self._running = running - {"IDLE"}
+                self._running = running - _NO_STAGE
                 with contextlib.suppress(OSError, KeyError):
                     self.server_peak = max(self.server_peak, _held(self._server))
 

@@ -13,11 +13,14 @@ machine disturbs them little. The cost model (``vecmill/distributed/cost.py``) p
 machines at 10 and 100 Gbit/s. A simulation lets every worker of a real training keep a clock of its own, adds the delay
 of each message as it really was to those clocks, and is compared with the prediction for 2 to 16 workers.
 
-The last line is RESULT and one JSON object: ``spearman_loss_8``, ``spearman_loss_16``, ``cost_model_error_frac`` (the
-largest, mean over seeds; ``cost_model_error_frac_worst_run`` of single trainings), ``bytes_per_word`` (of 8 workers,
-what all send for a word that one of them trains). With ``--write`` each training is kept in results/scale.json at once,
-and one that stands there is not repeated; ``--report`` trains nothing and draws table and plot from what is kept;
-``--seed`` trains one seed alone.
+Text beyond memory is ``benchmarks/beyond_memory.py``'s: what it kept is taken over, and with ``--quick`` it runs on
+little text, of which starting takes most.
+
+The last line is RESULT and one JSON object: ``linearity_ratio``, ``spearman_loss_8``, ``spearman_loss_16``,
+``cost_model_error_frac`` (the largest, mean over seeds; ``cost_model_error_frac_worst_run`` of single trainings),
+``bytes_per_word`` (of 8 workers, what all send for a word that one of them trains). With ``--write`` each training is
+kept in results/scale.json at once, and one that stands there is not repeated; ``--report`` trains nothing and draws
+table and plot from what is kept; ``--seed`` trains one seed alone.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from beyond_memory import RESULTS as BEYOND_RESULTS
+from beyond_memory import measured, result_of
 from reviews import Corpus, read_corpus
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -213,6 +218,14 @@ def predict(runs: Runs, counts: Any, options: argparse.Namespace) -> dict[str, A
     return result | {"checks": checks}
 
 
+def beyond_memory(options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of the pipeline on text beyond memory: those kept, or new ones where there are none."""
+    if not options.quick and BEYOND_RESULTS.exists():
+        kept: dict[str, Any] = json.loads(BEYOND_RESULTS.read_text(encoding="utf-8"))["result"]
+        return kept
+    return {} if options.report else result_of(measured(["sizes"], not options.quick))
+
+
 def render(result: dict[str, Any], options: argparse.Namespace) -> str:
     """The figures as Markdown."""
     lines = [
@@ -327,6 +340,7 @@ def main() -> None:
     result = measure(runs, options)
     if str(options.part) in written.get("counts", {}):
         result |= predict(runs, _counts(written["counts"][str(options.part)]), options)
+    result |= beyond_memory(options)
     table = render(result, options)
     print(table)
     if options.write:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,10 @@ from servers import free_port, listens, postgres, stop, wait_until
 from vecmill.quiet import be_quiet
 
 be_quiet()
+# Kernels compile once for all the processes that a worker of pytest starts, not once for each. Not shared by workers:
+# numba may mix up two signatures of a function that two processes keep at the same moment.
+os.environ["VECMILL_KERNEL_CACHE"] = tempfile.mkdtemp(prefix="vecmill-kernels-")
+atexit.register(shutil.rmtree, os.environ["VECMILL_KERNEL_CACHE"], ignore_errors=True)
 # Whatever the person's shell says, tests talk to no server but their own and use no credentials but their own.
 for _name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "MLFLOW_TRACKING_URI"):
     os.environ.pop(_name, None)
