@@ -6,7 +6,10 @@ here alone, and only where processes are used.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
+import struct
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +32,11 @@ if TYPE_CHECKING:
     import torch
 
 
+def has_torch() -> bool:
+    """Whether this process could import torch; it is not imported."""
+    return find_spec("torch") is not None
+
+
 def require_torch() -> None:
     """Refuse kindly where torch, or its gloo, is missing.
 
@@ -35,7 +44,7 @@ def require_torch() -> None:
     ------
     ConfigError : with the command that installs it
     """
-    if find_spec("torch") is None:
+    if not has_torch():
         raise ConfigError(
             "train.distributed.workers is above 1, and torch, which carries rows between processes, is not installed",
             expected="torch with gloo",
@@ -46,6 +55,9 @@ def require_torch() -> None:
 
 JOIN_SECONDS = 600.0
 _POLL_SECONDS = 0.05
+# Linux's question for an interface's address, and the longest name of one.
+_SIOCGIFADDR = 0x8915
+_NAME_BYTES = 15
 
 
 class Gloo:
@@ -94,7 +106,9 @@ class Gloo:
 
 
 @contextmanager
-def joined(address: str, rank: int, n_workers: int, dim: int, timeout_seconds: float) -> Iterator[Gloo]:
+def joined(
+    address: str, rank: int, n_workers: int, dim: int, timeout_seconds: float, listening: int | None = None
+) -> Iterator[Gloo]:
     """A worker's place in the process group of all, left at the end.
 
     Parameters
@@ -102,6 +116,7 @@ def joined(address: str, rank: int, n_workers: int, dim: int, timeout_seconds: f
     address : where the workers meet, as torch's init_method: ``file:///path`` on one machine, ``tcp://host:port``
     timeout_seconds : a worker that does not answer for so long is taken for lost; torch then raises RuntimeError. Until
         all are there, ``JOIN_SECONDS``: to start and compile may take longer on one machine than on another
+    listening : number of an open socket that listens at a ``tcp`` address, for worker 0; None opens one
     """
     import torch.distributed as dist
     from torch.distributed.rendezvous import rendezvous
@@ -109,8 +124,15 @@ def joined(address: str, rank: int, n_workers: int, dim: int, timeout_seconds: f
     if address.startswith("file:"):
         # on one machine nothing has to leave it; gloo would pick the network interface that the host's name stands for
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    else:
+        _choose_interface(address)
     patience = timedelta(seconds=JOIN_SECONDS)
-    store, _, _ = next(rendezvous(address, rank=rank, world_size=n_workers, timeout=patience))
+    if listening is None:
+        store, _, _ = next(rendezvous(address, rank=rank, world_size=n_workers, timeout=patience))
+    else:
+        meeting = urlsplit(address)
+        place = meeting.hostname or "", meeting.port or 0
+        store = dist.TCPStore(*place, n_workers, True, patience, True, True, listening)  # type: ignore[attr-defined]
     _wait_for_all(store, n_workers)
     dist.init_process_group(
         "gloo", store=store, rank=rank, world_size=n_workers, timeout=timedelta(seconds=timeout_seconds)
@@ -119,6 +141,31 @@ def joined(address: str, rank: int, n_workers: int, dim: int, timeout_seconds: f
         yield Gloo(rank, n_workers, dim)
     finally:
         dist.destroy_process_group()
+
+
+def _choose_interface(address: str) -> None:
+    """Let gloo use the network interface that leads to where the workers meet, unless somebody has chosen one.
+
+    Else it takes the one that this machine's name stands for: often loopback, where no other machine gets through.
+    """
+    meeting = urlsplit(address)
+    if os.environ.get("GLOO_SOCKET_IFNAME"):
+        return
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((meeting.hostname or "", meeting.port or 0))  # sends nothing
+            mine = probe.getsockname()[0]
+            for _, name in socket.if_nameindex():
+                request = struct.pack("256s", name.encode()[:_NAME_BYTES])
+                try:
+                    answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+                except OSError:
+                    continue  # an interface without an address
+                if socket.inet_ntoa(answer[20:24]) == mine:
+                    os.environ["GLOO_SOCKET_IFNAME"] = name
+                    return
+    except OSError:
+        return  # torch will say what is wrong with the address
 
 
 def _wait_for_all(store: Any, n_workers: int) -> None:

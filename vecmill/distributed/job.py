@@ -11,6 +11,7 @@ error-RANK.json       what a worker that failed has to say
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from vecmill.distributed.trainer import SharedTraining
+from vecmill.vocabulary.token_store import TokenStore
+from vecmill.vocabulary.vocabulary import Vocabulary
 from vecmill.words.config import CbowConfig, SkipgramConfig
+from vecmill.words.pretrained import StartVectors, load_pretrained, match_words
 from vecmill.words.progress_state import EpochResult
 from vecmill.words.run import TrainingRun
 from vecmill.words.trainer import Training, prepared_run
@@ -93,6 +97,88 @@ class Job:
             if rows.exists():
                 matrix[np.load(rows), : run.model.dim] = np.load(self.folder / f"start-{name}.npy")
         return run
+
+
+def write_job(
+    folder: Path,
+    token_ids: npt.NDArray[np.int32],
+    sentence_offsets: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    config: SkipgramConfig | CbowConfig,
+    *,
+    seed: int,
+    start: StartVectors | None,
+    checkpoints: Path,
+    threads: int,
+) -> Job:
+    """Leave in a folder what workers need; arrays that are mapped from whole files stay there."""
+    np.save(folder / "counts.npy", counts)
+    if start is not None:
+        _write_start(folder, start)
+    job = Job(
+        folder=folder,
+        config=config,
+        seed=seed,
+        token_ids=_file_of(token_ids, folder / "token_ids.npy"),
+        sentence_offsets=_file_of(sentence_offsets, folder / "sentence_offsets.npy"),
+        checkpoints=str(checkpoints),
+        threads=threads,
+    )
+    job.write()
+    return job
+
+
+def write_job_of_inputs(
+    folder: Path,
+    inputs: Mapping[str, Path],
+    config: SkipgramConfig | CbowConfig,
+    *,
+    seed: int,
+    checkpoints: Path,
+    threads: int,
+) -> Job:
+    """As :func:`write_job`, from the input folders of the ``train`` stage, on a machine that is to run a worker.
+
+    Raises
+    ------
+    ConfigError, FormatError : see :func:`~vecmill.words.pretrained.load_pretrained`
+    """
+    vocabulary = Vocabulary.load(inputs["vocabulary"])
+    tokens = TokenStore.open(inputs["encode"])
+    pretrained = load_pretrained(config)
+    return write_job(
+        folder,
+        tokens.token_ids,
+        tokens.sentence_offsets,
+        vocabulary.counts,
+        config,
+        seed=seed,
+        start=None if pretrained is None else match_words(pretrained, vocabulary),
+        checkpoints=checkpoints,
+        threads=threads,
+    )
+
+
+def _file_of(array: npt.NDArray[Any], otherwise: Path) -> Path:
+    """The .npy file that an array is mapped from, whole; or ``otherwise``, written now."""
+    name = getattr(array, "filename", None)
+    if name is not None and str(name).endswith(".npy"):
+        whole = np.load(name, mmap_mode="r")
+        if whole.shape == array.shape and whole.dtype == array.dtype:
+            return Path(name)
+    np.save(otherwise, array)
+    return otherwise
+
+
+def _write_start(folder: Path, start: StartVectors) -> None:
+    pretrained = start.pretrained
+    for name, vectors in (
+        ("center_vectors", pretrained.vectors.vectors),
+        ("context_vectors", pretrained.context_vectors),
+    ):
+        if vectors is not None:
+            np.save(folder / f"start-{name}-rows.npy", start.word_ids)
+            np.save(folder / f"start-{name}.npy", vectors[start.pretrained_ids])
 
 
 def write_result(folder: Path, shared: SharedTraining) -> None:

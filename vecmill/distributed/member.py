@@ -26,15 +26,16 @@ _SECONDS_BETWEEN_LINES = 0.2
 
 
 def main() -> None:
-    """``FOLDER RANK N_WORKERS ADDRESS``; where standard input is a pipe, ends when the other end of it closes.
+    """``FOLDER RANK N_WORKERS ADDRESS [SOCKET]``; ends when standard input closes, where that is a pipe.
 
-    So a worker never outlives the process that started it and holds the pipe.
+    So a worker never outlives the process that started it and holds the pipe. ``SOCKET`` is the number of an open
+    socket that listens at the address, for worker 0: nobody else can take its port before the workers meet.
     """
-    folder, rank, n_workers, address = sys.argv[1:5]
+    folder, rank, n_workers, address, *listening = sys.argv[1:]
     if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
         threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        run_member(Path(folder), int(rank), int(n_workers), address)
+        run_member(Path(folder), int(rank), int(n_workers), address, *map(int, listening))
     except VecmillError as error:
         told = {"kind": type(error).__name__, "found": error.found, "expected": error.expected, "todo": error.todo}
         partial = Path(folder) / f"error-{rank}.partial"
@@ -43,8 +44,8 @@ def main() -> None:
         sys.exit(1)
 
 
-def run_member(folder: Path, rank: int, n_workers: int, address: str) -> None:
-    """Train as worker ``rank``; returns when all have finished.
+def run_member(folder: Path, rank: int, n_workers: int, address: str, listening: int | None = None) -> None:
+    """Train as worker ``rank``; returns when all have finished. The arguments are those of :func:`main`.
 
     Raises
     ------
@@ -57,7 +58,8 @@ def run_member(folder: Path, rank: int, n_workers: int, address: str) -> None:
     run.compile_kernel()  # before the others wait
     compile_exchange(run)
     checkpoints = Path(job.checkpoints) if job.checkpoints else None
-    with joined(address, rank, n_workers, config.dim, config.distributed.timeout_seconds) as transport:
+    patience = config.distributed.timeout_seconds
+    with joined(address, rank, n_workers, config.dim, patience, listening) as transport:
         with show_progress_on(_Lines() if rank == 0 else _Quiet()):
             shared = train_shared(run, config, job.counts, transport, checkpoints, threads=job.threads)
         if rank == 0:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from vecmill.distributed.launch import train_in_processes
+from vecmill.distributed.crew import crew_here
+from vecmill.distributed.launch import train_in_processes, train_with_crew
 from vecmill.distributed.trainer import train_shared
 from vecmill.distributed.transport import OneProcess
 from vecmill.store.stage import StageIO, StageReport
@@ -30,6 +31,10 @@ def train_words_distributed(config: SkipgramConfig | CbowConfig, io: StageIO) ->
     def train(corpus: TrainingCorpus) -> tuple[Training, dict[str, Any]]:
         tokens, counts = corpus.tokens, corpus.vocabulary.counts
         workers = {"workers": config.distributed.workers}
+        crew = crew_here()
+        if config.distributed.transport == "processes" and crew is not None:
+            training, metrics = train_with_crew(int(tokens.token_ids.size), config, crew, io.checkpoints)
+            return training, workers | metrics
         if config.distributed.transport == "processes":
             training, metrics = train_in_processes(
                 tokens.token_ids,

@@ -13,10 +13,13 @@ import socket
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vecmill import errors
+from vecmill.distributed.crew import Crew, working_with
+from vecmill.distributed.gloo import has_torch
 from vecmill.engine.agreement import disagreement, traits, version_of
 from vecmill.engine.relay import Message, Reporter
 from vecmill.errors import EngineError, VecmillError
@@ -27,7 +30,7 @@ from vecmill.store.closure import code_digest
 from vecmill.store.execute import run_stage
 from vecmill.store.manifest import ArtifactRef, Manifest
 from vecmill.store.pieces import Mapper, PieceJob
-from vecmill.store.plan import Pipeline, key_of, stage_parts
+from vecmill.store.plan import Pipeline, Stage, key_of, stage_parts
 
 Json = dict[str, Any]
 
@@ -59,11 +62,12 @@ def look(name: str, values: Json, cwd: str, probe: str) -> Json:
 
     Returns
     -------
-    ``host``; ``traits``; ``store``: what the probe holds, None where there is none, or ``store_error``
+    ``host``; ``traits``; ``torch``: whether it is installed; ``store``: what the probe holds, None where there is none,
+    or ``store_error``
     """
     _settle_in(cwd)
     pipeline, config = _configured(name, values)
-    found: Json = {"host": socket.gethostname(), "traits": traits(pipeline, config)}
+    found: Json = {"host": socket.gethostname(), "traits": traits(pipeline, config), "torch": has_torch()}
     try:
         backend = ArtifactStore(config.store).backend
         content = backend.read(probe)
@@ -76,7 +80,12 @@ def look(name: str, values: Json, cwd: str, probe: str) -> Json:
     return found
 
 
-def build(order: Json, send: Callable[[list[Message]], None], mapper: Mapper | None = None) -> Json:
+def build(
+    order: Json,
+    send: Callable[[list[Message]], None],
+    mapper: Mapper | None = None,
+    crew: Crew | None = None,
+) -> Json:
     """Run one stage here.
 
     Parameters
@@ -85,6 +94,7 @@ def build(order: Json, send: Callable[[list[Message]], None], mapper: Mapper | N
         stage, key and digest), ``refresh``, ``cwd``, ``cpus``, ``key`` and ``parts`` as planned, ``traits``
     send : takes messages of progress away
     mapper : spreads the pieces of the stage over the cluster
+    crew : places the workers of the stage on the cluster
 
     Returns
     -------
@@ -92,13 +102,16 @@ def build(order: Json, send: Callable[[list[Message]], None], mapper: Mapper | N
     """
 
     def work() -> Json:
-        _settle_in(order["cwd"])
-        with Reporter(order["label"], send) as reporter:
+        with Reporter(order["label"], send) as reporter, working_with(crew):
             reporter.say("begun", order["node"])
             reporter.flush()
-            return _built(order, mapper)
+            here = stage_here(order)
+            outcome = run_stage(
+                here.stage, here.config, here.store, here.inputs, refresh=order["refresh"], mapper=mapper
+            )
+            return dataclasses.asdict(outcome)
 
-    return {"node": order["node"], **_answer(work)}
+    return {"node": order["node"], **answered(work)}
 
 
 def build_piece_here(function: Callable[[PieceJob], Manifest], job: PieceJob, cwd: str, node: str) -> Json:
@@ -117,10 +130,10 @@ def build_piece_here(function: Callable[[PieceJob], Manifest], job: PieceJob, cw
             )
         return dataclasses.asdict(function(job))
 
-    return _answer(work)
+    return answered(work)
 
 
-def _answer(work: Callable[[], Json]) -> Json:
+def answered(work: Callable[[], Json]) -> Json:
     """What ``work`` gives, or what it raised, as plain values.
 
     Returns
@@ -138,17 +151,40 @@ def _answer(work: Callable[[], Json]) -> Json:
         return {"broken": [type(error).__name__, str(error), traceback.format_exc()]}
 
 
-def _built(order: Json, mapper: Mapper | None) -> Json:
+@dataclass(frozen=True)
+class StageHere:
+    """A stage of a run on this node.
+
+    Attributes
+    ----------
+    section : of ``config``, what the stage's function is given
+    """
+
+    stage: Stage
+    config: Any
+    section: Any
+    store: ArtifactStore
+    inputs: dict[str, ArtifactRef]
+
+
+def stage_here(order: Json) -> StageHere:
+    """What :func:`build` is ordered, ready to run in this process.
+
+    Raises
+    ------
+    EngineError : this node has other code, libraries or sources than the run
+    """
+    _settle_in(order["cwd"])
     pipeline, config = _configured(order["pipeline"], order["config"])
     stage = pipeline.stage(order["stage"])
     store = ArtifactStore(config.store)
     section = getattr(config, stage.section)
     if getattr(section, "threads", None) == 0:  # "as many as there are": as many as were kept free
-        config = config.model_copy(update={stage.section: section.model_copy(update={"threads": order["cpus"]})})
+        section = section.model_copy(update={"threads": order["cpus"]})
+        config = config.model_copy(update={stage.section: section})
     inputs = {name: ArtifactRef(*ref) for name, ref in order["inputs"].items()}
     _check(order, pipeline, config, store)
-    outcome = run_stage(stage, config, store, inputs, refresh=order["refresh"], mapper=mapper)
-    return dataclasses.asdict(outcome)
+    return StageHere(stage, config, section, store, inputs)
 
 
 def _check(order: Json, pipeline: Pipeline, config: Any, store: ArtifactStore) -> None:

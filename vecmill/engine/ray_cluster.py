@@ -33,7 +33,25 @@ class Node:
 
     def fits(self, wanted: StageResources) -> bool:
         """Whether a stage has room there when nothing else runs."""
-        return self.cpus >= wanted.cpus and self.memory >= wanted.memory and self.gpus >= wanted.gpus
+        return self.places(wanted) > 0
+
+    def places(self, wanted: StageResources) -> int:
+        """For how many of them there is room when nothing else runs."""
+        pairs = ((self.cpus, wanted.cpus), (self.memory, wanted.memory), (self.gpus, wanted.gpus))
+        return min(int(has // each) for has, each in pairs if each)
+
+    def in_words(self) -> str:
+        """What it has, for people."""
+        gpus = f", {self.gpus:g} GPUs" if self.gpus else ""
+        return f"{self.name} {self.cpus:g} cores, {self.memory / 1e9:.1f} GB{gpus}"
+
+
+def in_words(wanted: StageResources) -> str:
+    """What a stage takes, for people."""
+    parts = [f"{wanted.cpus} cores"] if wanted.cpus > 1 else ["1 core"]
+    parts += [f"{wanted.memory / 1e9:.1f} GB"] if wanted.memory else []
+    parts += [f"{wanted.gpus} GPUs"] if wanted.gpus else []
+    return ", ".join(parts)
 
 
 def import_ray(address: str = "") -> Any:

@@ -13,7 +13,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,8 @@ from typing import Any, Self
 
 from vecmill.engine.agreement import disagreement, traits
 from vecmill.engine.on_node import build, look, pipeline_of_config, plain_config, value_of
-from vecmill.engine.ray_cluster import Node, connected, import_ray, nodes_of
+from vecmill.engine.ray_cluster import Node, connected, import_ray, in_words, nodes_of
+from vecmill.engine.ray_crew import RayCrew, in_bundle, no_room, no_torch, reserved, workers_of
 from vecmill.engine.ray_pieces import node_name, spread
 from vecmill.engine.relay import Message, Replay
 from vecmill.errors import EngineError, NodesLost, VecmillError
@@ -54,14 +55,15 @@ class _Mailbox:
         return taken
 
 
-def _build(order: dict[str, Any], mailbox: Any) -> dict[str, Any]:
-    """On a node: run a stage, its progress going to the mailbox."""
+def _build(order: dict[str, Any], mailbox: Any, group: Any = None) -> dict[str, Any]:
+    """On a node: run a stage, its progress going to the mailbox, its workers, if it has some, to their group's room."""
     ray = import_ray()
 
     def send(messages: list[Message]) -> None:
         ray.get(mailbox.put.remote(messages), timeout=10)
 
-    return build({**order, "node": node_name(ray, order["names"])}, send, partial(spread, order))
+    crew = RayCrew(order, group) if group is not None else None
+    return build({**order, "node": node_name(ray, order["names"])}, send, partial(spread, order), crew)
 
 
 class RayEngine:
@@ -141,11 +143,14 @@ class RayEngine:
             wanted = self._settings.of_stage(stage.name)
             if not stage.with_driver and not any(node.fits(wanted) for node in nodes):
                 raise EngineError(
-                    f"engine.resources.{stage.name} wants {_in_words(wanted)}, and this machine has "
-                    + "; ".join(_has_in_words(node) for node in nodes),
+                    f"engine.resources.{stage.name} wants {in_words(wanted)}, and this machine has "
+                    + "; ".join(node.in_words() for node in nodes),
                     expected="what one node has",
                     todo=f"lower engine.resources.{stage.name}, or set engine.address to a cluster with larger nodes",
                 )
+            refusal = no_room(nodes, stage.name, workers_of(getattr(self._config, stage.section)), wanted)
+            if refusal is not None:
+                raise refusal
 
     def _look_at(self, ray: Any, nodes: list[Node], bar: Any) -> None:
         pipeline = pipeline_of_config(self._config)
@@ -203,6 +208,9 @@ class RayEngine:
                 expected="the same vecmill and the same libraries on every node",
                 todo="install this version there and start the node again, or take it out",
             )
+        stages = pipeline_of_config(self._config).stages
+        if not found["torch"] and any(workers_of(getattr(self._config, stage.section)) for stage in stages):
+            raise no_torch(node.name)
         if found.get("store") == nonce:
             return
         raise EngineError(
@@ -253,6 +261,9 @@ class RayEngine:
             "traits": self._traits,
             "names": self._names,
             "retries": self._settings.retries,
+            "n_workers": workers_of(getattr(config, stage.section)),
+            "resources": self._settings.of_stage(stage.name).model_dump(),
+            "wait_seconds": self._settings.wait_seconds,
         }
         outcome = self._carried_out(stage.name, order)
         seconds = round(time.perf_counter() - started, 3)
@@ -262,18 +273,14 @@ class RayEngine:
         """Send an order out, and again when its node is lost."""
         exceptions = self._ray.exceptions
         wanted = self._settings.of_stage(name)
-        task = self._ray.remote(_build).options(
-            name=name,
-            num_cpus=wanted.cpus,
-            num_gpus=wanted.gpus,
-            memory=wanted.memory or None,
-            max_retries=0,  # a silent second try would leave the bars of the first open
-        )
+        task = self._ray.remote(_build)
         for attempt in range(self._settings.retries + 1):
             label = f"{name}-{secrets.token_hex(4)}"
-            reference = task.remote({**order, "label": label, "cpus": wanted.cpus}, self._mailbox)
             try:
-                values = value_of(self._answer(name, label, reference, wanted))
+                with self._room(name, order["n_workers"], wanted) as (options, group):
+                    told = {**order, "label": label, "cpus": wanted.cpus}
+                    reference = task.options(name=name, **options).remote(told, self._mailbox, group)
+                    values = value_of(self._answer(name, label, reference, wanted))
                 return StageOutcome(**{**values, "ref": ArtifactRef(**values["ref"])})
             except (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
                 lost = error
@@ -303,6 +310,16 @@ class RayEngine:
             todo=f"look at the node, set engine.resources.{name}.memory, and run again: what is finished stands",
         ) from lost
 
+    @contextlib.contextmanager
+    def _room(self, name: str, n_workers: int, wanted: StageResources) -> Iterator[tuple[dict[str, Any], Any]]:
+        """What a stage's task takes, and the group of its workers if it has some: then they take it, and it nothing."""
+        once = {"max_retries": 0}  # a silent second try would leave the bars of the first open
+        if not n_workers:
+            yield {**once, "num_cpus": wanted.cpus, "num_gpus": wanted.gpus, "memory": wanted.memory or None}, None
+            return
+        with reserved(self._ray, name, n_workers, wanted, self._settings) as group:
+            yield {**once, "num_cpus": 0, "scheduling_strategy": in_bundle(self._ray, group, 0)}, group
+
     def _answer(self, name: str, label: str, reference: Any, wanted: StageResources) -> dict[str, Any]:
         """Wait for a task, showing what it reports; refuse when no node will ever take it."""
         ray = self._ray
@@ -322,13 +339,13 @@ class RayEngine:
                     continue
                 if waited >= self._settings.wait_seconds:
                     raise EngineError(
-                        f"stage {name} wants {_in_words(wanted)}, and no node has that: "
-                        + ("; ".join(_has_in_words(node) for node in nodes_of(ray)) or "none is left"),
+                        f"stage {name} wants {in_words(wanted)}, and no node has that: "
+                        + ("; ".join(node.in_words() for node in nodes_of(ray)) or "none is left"),
                         expected=f"a node that large within {self._settings.wait_seconds:g} s (engine.wait_seconds)",
                         todo=f"lower engine.resources.{name}, or add a node: ray start --address=HOST:PORT",
                     )
                 if not reminded:
-                    log.warning("%s waits for a node with %s: there is none yet", name, _in_words(wanted))
+                    log.warning("%s waits for a node with %s: there is none yet", name, in_words(wanted))
                     reminded = True
         except BaseException:
             with contextlib.suppress(Exception):
@@ -353,15 +370,3 @@ def _why(found: Mapping[str, Any]) -> str:
     if "store_error" in found:
         return str(found["store_error"])
     return "a file that the run has just written there is not to be seen"
-
-
-def _in_words(wanted: StageResources) -> str:
-    parts = [f"{wanted.cpus} cores"] if wanted.cpus > 1 else ["1 core"]
-    parts += [f"{wanted.memory / 1e9:.1f} GB"] if wanted.memory else []
-    parts += [f"{wanted.gpus} GPUs"] if wanted.gpus else []
-    return ", ".join(parts)
-
-
-def _has_in_words(node: Node) -> str:
-    gpus = f", {node.gpus:g} GPUs" if node.gpus else ""
-    return f"{node.name} {node.cpus:g} cores, {node.memory / 1e9:.1f} GB{gpus}"
