@@ -16,33 +16,45 @@ import pytest
 
 from reference.ray_nodes import Nodes, processes_of_cluster
 
+# A secret in the environment of nodes, as one that they need for a store on S3; it may stand in no log.
+PLANTED = "planted-secret-that-nobody-may-log"
+
 # Small files are read in groups; each of these names ends one.
 ENDS_A_GROUP = (1231, 2720, 4806, 5547, 5978, 7392)
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
-    """A cluster with two nodes of one core, stopped at the end without a process left."""
+@pytest.fixture(scope="package")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """A cluster that all modules here share, since it takes long to start; stopped without a process left."""
     pytest.importorskip("ray", reason="the extra ray is not installed")
     import ray
 
     folder = Path(tempfile.mkdtemp(prefix="vr-"))  # a short path: sockets below it have long names
-    cluster = Nodes()
-    try:
-        cluster.start(folder)
-        for _ in range(2):
-            cluster.add()
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.stop()
-        deadline = time.monotonic() + 30
-        while (left := processes_of_cluster(folder)) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
-        assert left == [], "processes of the cluster outlived it"
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.get("VECMILL_KERNEL_CACHE"):  # each worker of a training would compile its kernels anew
+            patch.setenv("VECMILL_KERNEL_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        patch.setenv("AWS_SECRET_ACCESS_KEY", PLANTED)
+        started = Nodes()
+        try:
+            started.start(folder)
+            yield started
+        finally:
+            ray.shutdown()
+            started.stop()
+            deadline = time.monotonic() + 30
+            while (left := processes_of_cluster(folder)) and time.monotonic() < deadline:
+                time.sleep(0.2)
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            shutil.rmtree(folder, ignore_errors=True)
+    assert left == [], "processes of the cluster outlived it"
+
+
+@pytest.fixture(scope="module")
+def nodes(cluster: Nodes) -> Nodes:
+    """A head, and two nodes of one core each, whatever the module before left."""
+    cluster.settle(2)
+    return cluster
 
 
 @pytest.fixture(scope="module")

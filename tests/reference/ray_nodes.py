@@ -19,8 +19,12 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 
 
+# A node that says nothing for so long is lost; Ray's own 15 seconds make tests wait.
+_HEALTH = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
+
+
 class Nodes:
-    """A head without cores, and nodes of one core each that come and go."""
+    """A head without cores, and nodes of one core each that come and go; on them Python starts as ``on_nodes`` says."""
 
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
@@ -33,11 +37,15 @@ class Nodes:
     def start(self, folder: Path) -> None:
         """Start the head, with all that it writes below ``folder``."""
         Path("/tmp/ray").mkdir(exist_ok=True)  # Ray writes a cluster's address there and does not make the folder
-        self._cluster.add_node(num_cpus=0, include_dashboard=False, temp_dir=str(folder), **self._common)
+        self.folder = folder
+        head = {"include_dashboard": False, "temp_dir": str(folder), "_system_config": _HEALTH}
+        self._cluster.add_node(num_cpus=0, **head, **self._common)
         self.address = self._cluster.address
 
     def add(self, **environment: str) -> Any:
         """Start a node; ``environment`` is for its processes alone."""
+        paths = [str(Path(__file__).parent / "on_nodes"), os.environ.get("PYTHONPATH", "")]
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **environment}
         before = {name: os.environ.get(name) for name in environment}
         os.environ.update(environment)
         try:
@@ -59,6 +67,17 @@ class Nodes:
     def running(self) -> list[Any]:
         return list(self._added)
 
+    def named(self, name: str) -> Any:
+        """The node that people call so: host, and the first digits of Ray's id in brackets."""
+        return next(each for each in self._added if f"({each.node_id[:6]})" in name)
+
+    def settle(self, n_nodes: int) -> None:
+        """Have as many nodes as that, all of them alive."""
+        for node in self.running()[n_nodes:]:
+            self.kill(node)
+        while len(self._added) < n_nodes:
+            self.add()
+
     def stop(self) -> None:
         self._cluster.shutdown()
 
@@ -74,6 +93,47 @@ def processes_of_cluster(folder: Path) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def descendants() -> list[int]:
+    """Process ids of all that this process started, and what they started."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if fields[0] != "Z":
+            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, left = [], [os.getpid()]
+    while left:
+        mine = children.get(left.pop(), [])
+        found += mine
+        left += mine
+    return found
+
+
+def arguments_of(pid: int) -> list[str]:
+    """A process's command line; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def training_workers() -> dict[int, int]:
+    """Process ids of the workers of trainings, by rank, wherever below this process they run."""
+    found = {}
+    for pid in descendants():
+        arguments = arguments_of(pid)
+        if len(arguments) > 5 and "vecmill.distributed.member" in arguments[2]:
+            found[int(arguments[4])] = pid
+    return found
+
+
+def stage_processes(name: str) -> list[int]:
+    """Process ids of Ray's processes that run a stage at the moment."""
+    return [pid for pid in descendants() if arguments_of(pid)[:1] and arguments_of(pid)[0].startswith(f"ray::{name}")]
 
 
 def configured(values: dict[str, Any], **engine: Any) -> WordsConfig:
