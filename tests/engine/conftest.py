@@ -14,10 +14,7 @@ from typing import Any
 
 import pytest
 
-from reference.ray_nodes import Nodes, processes_of_cluster
-
-# A secret in the environment of nodes, as one that they need for a store on S3; it may stand in no log.
-PLANTED = "planted-secret-that-nobody-may-log"
+from reference.ray_nodes import PLANTED, Nodes, processes_of_cluster
 
 # Small files are read in groups; each of these names ends one.
 ENDS_A_GROUP = (1231, 2720, 4806, 5547, 5978, 7392)

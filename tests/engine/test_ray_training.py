@@ -183,7 +183,9 @@ def test_the_coordinator_killed(training: Training, caplog: pytest.LogCaptureFix
     assert built.metrics["resumed_at_epoch"] > 0
 
 
-def test_a_whole_node_killed_and_another_one_joining(nodes: Nodes, training: Training) -> None:
+def test_a_whole_node_killed_and_another_one_joining(
+    nodes: Nodes, training: Training, capsys: pytest.CaptureFixture[str]
+) -> None:
     def strike() -> None:
         coordinator = nodes.named(training.begun()[-1])
         nodes.kill(next(each for each in nodes.running() if each is not coordinator))
@@ -192,6 +194,7 @@ def test_a_whole_node_killed_and_another_one_joining(nodes: Nodes, training: Tra
     built = training.struck(strike)
     training.is_whole(built)
     assert built.metrics["n_restarts"] >= 1 and built.metrics["resumed_at_epoch"] > 0
+    assert capsys.readouterr().out == "", "Ray prints what it hears of a node where --json prints"
 
 
 def test_the_node_of_the_coordinator_killed(nodes: Nodes, training: Training, caplog: pytest.LogCaptureFixture) -> None:

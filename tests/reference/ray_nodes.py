@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from servers import free_port
 from vecmill.config.validate import validate
 from vecmill.engine.engine import Engine, open_engine
 from vecmill.pipelines.words import WORDS, WordsConfig
 from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.execute import StageOutcome
+
+# A secret in the environment of nodes, as one that they need for a store on S3; it may stand in no log.
+PLANTED = "planted-secret-that-nobody-may-log"
 
 # Before Ray is imported: it leaves a loopback address as it is.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -38,7 +42,14 @@ class Nodes:
         """Start the head, with all that it writes below ``folder``."""
         Path("/tmp/ray").mkdir(exist_ok=True)  # Ray writes a cluster's address there and does not make the folder
         self.folder = folder
-        head = {"include_dashboard": False, "temp_dir": str(folder), "_system_config": _HEALTH}
+        port = free_port()
+        self.client_address = f"ray://127.0.0.1:{port}"
+        head = {
+            "ray_client_server_port": port,
+            "include_dashboard": False,
+            "temp_dir": str(folder),
+            "_system_config": _HEALTH,
+        }
         self._cluster.add_node(num_cpus=0, **head, **self._common)
         self.address = self._cluster.address
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -15,6 +16,8 @@ from typing import Any
 from vecmill.errors import ConfigError, EngineError
 from vecmill.pipelines.engine_config import EngineConfig, StageResources
 from vecmill.quiet import be_quiet
+
+log = logging.getLogger("vecmill")
 
 # Orders and answers are a few kilobytes; text and arrays go through the artifact store.
 _OBJECT_STORE_BYTES = 80 * 2**20
@@ -92,6 +95,7 @@ def connected(config: EngineConfig) -> Iterator[Any]:
     if ray.is_initialized():  # by whoever runs us; it is theirs to end
         yield ray
         return
+    _keep_off_standard_output(ray)
     scratch = tempfile.mkdtemp(prefix="vecmill-ray-") if not address else None
     try:
         if scratch is not None:
@@ -114,6 +118,16 @@ def connected(config: EngineConfig) -> Iterator[Any]:
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _keep_off_standard_output(ray: Any) -> None:
+    """Log what nodes report (a lost one: 20 lines of its log) instead of letting Ray print it, where --json prints.
+
+    What it means for the run is said in words of ours. Ray has no setting for this.
+    """
+    worker = ray._private.worker
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda data, **_: log.debug("Ray: %s", data.get("lines"))
 
 
 def _connect(ray: Any, address: str) -> None:
