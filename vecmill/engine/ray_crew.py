@@ -136,10 +136,11 @@ class RayCrew:
         self._group = group
         self._n_workers: int = order["n_workers"]
         self._ray = import_ray()
+        self._asked: Any = None  # for lines of worker 0, without an answer so far
 
     def run(self, folder: Path, checkpoints: Path, attempt: int, hear: Callable[[str], None]) -> str | None:
         """See :meth:`vecmill.distributed.crew.Crew.run`."""
-        hosts = self._hosts()
+        hosts, self._asked = self._hosts(), None
         try:
             self._placed(hosts)
             arguments = (str(folder), str(checkpoints), attempt)
@@ -211,11 +212,13 @@ class RayCrew:
             return End(rank, place, None, gone=True)
 
     def _hear(self, host: Any, hear: Callable[[str], None]) -> None:
-        try:
-            for line in self._ray.get(host.said.remote(), timeout=_ANSWER_SECONDS):
+        self._asked = self._asked or host.said.remote()
+        if not self._ray.wait([self._asked], timeout=_ANSWER_SECONDS)[0]:
+            return  # asked for again the next time: what it gave away is nowhere else
+        asked, self._asked = self._asked, None
+        with contextlib.suppress(self._ray.exceptions.RayError):  # its end will be told
+            for line in self._ray.get(asked):
                 hear(line)
-        except (self._ray.exceptions.RayError, TimeoutError):
-            return  # its end will be told
 
     def _end(self, hosts: Sequence[Any]) -> None:
         """End all processes before the next attempt, or anybody else, may count on their room."""
