@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from servers import free_port
+from servers import free_port, listens, stop, wait_until
 from vecmill.config.validate import validate
 from vecmill.engine.engine import Engine, open_engine
 from vecmill.pipelines.words import WORDS, WordsConfig
@@ -42,8 +45,6 @@ class Nodes:
         """Start the head, with all that it writes below ``folder``."""
         Path("/tmp/ray").mkdir(exist_ok=True)  # Ray writes a cluster's address there and does not make the folder
         self.folder = folder
-        port = free_port()
-        self.client_address = f"ray://127.0.0.1:{port}"
         head = {
             "ray_client_server_port": port,
             "include_dashboard": False,
@@ -69,6 +70,23 @@ class Nodes:
                     os.environ[name] = value
         self._added.append(node)
         return node
+
+    @contextmanager
+    def client_server(self) -> Iterator[str]:
+        """A door for drivers outside the cluster: its address. A head has one too, and leaves its log files open."""
+        port = free_port()
+        command = [sys.executable, "-m", "ray.util.client.server", f"--address={self.address}", "--host=127.0.0.1"]
+        server = subprocess.Popen(
+            [*command, f"--port={port}", "--mode=legacy"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            wait_until(lambda: listens(port), 60, "Ray's client server listens", server)
+            yield f"ray://127.0.0.1:{port}"
+        finally:
+            stop(server)
 
     def kill(self, node: Any) -> None:
         """End a node as a power cut would: its processes get no chance to say goodbye."""
