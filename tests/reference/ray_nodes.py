@@ -46,7 +46,6 @@ class Nodes:
         Path("/tmp/ray").mkdir(exist_ok=True)  # Ray writes a cluster's address there and does not make the folder
         self.folder = folder
         head = {
-            "ray_client_server_port": port,
             "include_dashboard": False,
             "temp_dir": str(folder),
             "_system_config": _HEALTH,
