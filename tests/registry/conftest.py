@@ -153,21 +153,6 @@ class Finished:
         path.write_text(json.dumps(value), encoding="utf-8")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _sqlite_does_not_wait_for_the_disk() -> Iterator[None]:
-    """A test's registry need not outlive a power cut, and each of MLflow's thousands of commits waits for the disk."""
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    def connected(connection: Any, record: Any) -> None:
-        if type(connection).__module__.startswith("sqlite3"):
-            connection.execute("PRAGMA synchronous=OFF")
-
-    event.listen(Engine, "connect", connected)
-    yield
-    event.remove(Engine, "connect", connected)
-
-
 @pytest.fixture
 def finished(tmp_path: Path) -> Callable[..., StageIO]:
     """``finished(score)`` gives the inputs of ``register`` for a model with that score."""
