@@ -62,6 +62,7 @@ def test_counts_are_those_of_a_counter(
     assert report.metrics == {
         "n_documents": len(documents),
         "n_tokens": n_tokens,
+        "n_text_bytes_read": sum(len(text.encode()) for _, text in documents),
         "n_types": len(counts),
         "n_words": len(kept),
         "n_tokens_kept": n_kept,

@@ -65,8 +65,19 @@ def iter_row_groups(
     ------
     StoreError : the folder holds no shard
     """
-    paths = shard_paths(corpus_dir)
-    left_out = None if quarantine is None else _listed_ids(quarantine)
+    left_out = None if quarantine is None else listed_ids(quarantine)
+    yield from read_row_groups(shard_paths(corpus_dir), left_out, columns, first)
+
+
+def read_row_groups(
+    paths: Sequence[Path], left_out: pa.Array | None, columns: Sequence[str] = ("doc_id", "text"), first: int = 0
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Stream the documents of some shards as :func:`iter_row_groups` does.
+
+    Parameters
+    ----------
+    left_out : string[n], ids of documents that are left out; None for none
+    """
     wanted = list(columns)
     to_read = wanted if left_out is None or "doc_id" in wanted else [*wanted, "doc_id"]
     number = -1
@@ -90,7 +101,7 @@ def count_documents(corpus_dir: Path, quarantine: Path | None = None) -> int:
     return sum(batch.num_rows for batch in iter_documents(corpus_dir, quarantine, columns=("doc_id",)))
 
 
-def _listed_ids(quarantine: Path) -> pa.Array | None:
+def listed_ids(quarantine: Path) -> pa.Array | None:
     """The distinct ids in quarantine, None where there are none."""
     ids = pq.read_table(quarantine, columns=["doc_id"])["doc_id"].combine_chunks()
     return pc.unique(ids).cast(pa.string()) if len(ids) else None

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -279,6 +279,7 @@ class ArtifactStore:
                         "python": platform.python_version(),
                     },
                     pieces=tuple(made_of.pieces),
+                    links={path: {**asdict(ref), "name": name} for path, (ref, name) in made_of.links.items()},
                 )
                 published = self.backend.publish(folder, manifest, replacing, linked)
             shutil.rmtree(self.checkpoints(stage, key), ignore_errors=True)

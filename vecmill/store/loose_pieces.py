@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vecmill.progress import track
+from vecmill.store.manifest import ArtifactRef
 from vecmill.store.stage import BuiltPiece, Piece, PieceFunction, Pieces, Prepare, StageIO
 
 
@@ -50,6 +51,9 @@ class _LoosePieces:
         folder.mkdir()
         report = function(piece.argument, replace(io, output=folder))
         return BuiltPiece(None, report.metrics, report.table, dict(report.rows), lambda *names: folder)
+
+    def folder(self, ref: ArtifactRef, *names: str) -> Path | None:
+        return None
 
     def link(self, piece: BuiltPiece, name: str, output_name: str) -> None:
         os.link(piece.open() / name, self._io.output / output_name)

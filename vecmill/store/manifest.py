@@ -65,6 +65,7 @@ class Manifest:
     host : name, platform, Python version
     prefix : folder inside the artifact's folder under which a remote store keeps the files of this generation
     pieces : artifacts of its own stage that it was put together from, in their order (:mod:`vecmill.store.pieces`)
+    links : of each file that is a piece's as well: ``stage``, ``key`` and ``digest`` of the piece, ``name`` there
     """
 
     stage: str
@@ -83,6 +84,7 @@ class Manifest:
     prefix: str = ""
     schema_version: int = SCHEMA_VERSION
     pieces: tuple[ArtifactRef, ...] = ()
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def ref(self) -> ArtifactRef:

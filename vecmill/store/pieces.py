@@ -224,6 +224,13 @@ class StorePieces:
     def _folder(self, manifest: Manifest, *names: str) -> Path:
         return self.store.backend.local_folder(manifest, names)
 
+    def folder(self, ref: ArtifactRef, *names: str) -> Path | None:
+        """See :meth:`vecmill.store.stage.Pieces.folder`."""
+        manifest = self.store.manifest(ref.stage, ref.key)
+        if manifest is None or manifest.digest != ref.digest or self.store.problem(manifest) is not None:
+            return None
+        return self._folder(manifest, *names)
+
     def link(self, piece: BuiltPiece, name: str, output_name: str) -> None:
         """See :meth:`vecmill.store.stage.Pieces.link`."""
         assert piece.ref is not None

@@ -90,6 +90,12 @@ class Pieces(Protocol):
         description : for the progress bar
         """
 
+    def folder(self, ref: ArtifactRef, *names: str) -> Path | None:
+        """A local folder that holds a piece's files (those named, or all), for reading only.
+
+        ``ref`` may be a piece of another stage, as ``StageIO.lineage`` names it. None where it does not stand whole.
+        """
+
     def link(self, piece: BuiltPiece, name: str, output_name: str) -> None:
         """Make a file of a piece a file of the stage's output as well, without copying it where that can be avoided."""
 

@@ -8,20 +8,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-import pyarrow as pa
 
 from vecmill.errors import VocabularyError
+from vecmill.store.loose_pieces import pieces_of
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.text.rules import TokenRules
 from vecmill.text.tokenize import tokenize
+from vecmill.vocabulary.coded import CodedCorpus
 from vecmill.vocabulary.config import PhrasesConfig, VocabularyConfig
+from vecmill.vocabulary.count_piece import SAMPLE_NAME, Means, SampleSettings
 from vecmill.vocabulary.passes import Corpus, CorpusCounts, count_bounded, count_exactly
 from vecmill.vocabulary.phrase_counts import count_units, find_phrases
 from vecmill.vocabulary.phrases import PHRASES_NAME, Phrases
-from vecmill.vocabulary.reservoir import Reservoir
 from vecmill.vocabulary.vocabulary import FILE_NAME, Certificate, Vocabulary
 
-SAMPLE_FILE_NAME = "sample.parquet"
+SAMPLE_FILE_NAME = SAMPLE_NAME
 
 # A vocabulary of one word has no neighbours and no negatives, so nothing could be learned from it.
 MIN_WORDS = 2
@@ -33,14 +34,15 @@ _N_PHRASES_SHOWN = 5
 def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
     """Count the words of a corpus and sample its documents, in one pass and bounded memory.
 
-    Reads the shards of ``ingest`` without the documents that ``contract`` put into quarantine. Writes
-    ``vocabulary.parquet`` and ``sample.parquet``; both are the same bytes for any grouping of the documents into
-    shards, any number of threads and any memory budget. Memory: ``config.memory``, the sample, and the words kept.
+    Reads the shards of ``ingest`` without the documents that ``contract`` put into quarantine, each as a piece that
+    later runs take over (:mod:`vecmill.vocabulary.count_piece`). Writes ``vocabulary.parquet`` and ``sample.parquet``;
+    both are the same bytes for any grouping of the documents into shards, any number of threads and any memory budget.
+    Memory: ``config.memory``, the sample, and the words kept.
 
     With ``config.max_entries`` the corpus is read twice, and the words may depend on how it is cut into batches once
     more than twice that many different words have been seen; counts are exact, and the vocabulary's certificate says
-    what may be missing. With ``config.phrases`` it is read once more for each round, and once to count what is left;
-    ``phrases.parquet`` then holds the phrases.
+    what may be missing; there are no pieces then. With ``config.phrases`` it is read once more for each round, and
+    once to count what is left, as coded text where the pieces are kept; ``phrases.parquet`` then holds the phrases.
 
     Raises
     ------
@@ -50,24 +52,26 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
     """
     rules = TokenRules(config.token_pattern, config.lowercase, config.casefold)
     pinned = _pinned_words(config, rules)
-    sample = Reservoir(
+    sample = SampleSettings(
         config.reservoir_size, io.seed, config.reservoir_text_chars, config.reservoir_unit, config.reservoir_weighting
     )
-    corpus = Corpus(io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet", config.threads)
-
-    def watch(batch: pa.RecordBatch) -> None:
-        sample.add(batch.column("doc_id").to_pylist(), batch.column("text"))
+    means = Means(config.threads, config.memory, config.disk)
+    quarantine = io.inputs["contract"] / "quarantine.parquet"
+    corpus = Corpus(io.inputs["ingest"], quarantine, config.threads)
+    again: Corpus | CodedCorpus = corpus
 
     phrases = None
-    with TemporaryDirectory(prefix="vecmill-counts-") as folder:
+    with TemporaryDirectory(prefix="vecmill-counts-") as folder, pieces_of(io) as pieces:
         if config.max_entries is None:
-            counts = count_exactly(corpus, rules, config, Path(folder), watch)
+            counts = count_exactly(io, pieces, rules, sample, means, Path(folder))
+            if counts.coded:
+                again = CodedCorpus(counts.coded, io.inputs["ingest"], quarantine, config.threads)
         else:
-            counts = count_bounded(corpus, rules, config, config.max_entries, pinned, watch)
+            counts = count_bounded(corpus, rules, config, config.max_entries, pinned, sample)
         if config.phrases is None:
             kept = _select(counts.tables, config, pinned)
         else:
-            kept, phrases = _with_phrases(counts, corpus, rules, config, config.phrases, pinned, Path(folder))
+            kept, phrases = _with_phrases(counts, again, rules, config, config.phrases, pinned, Path(folder))
 
     _refuse_unusable(kept, counts, config)
     certificate = Certificate(
@@ -81,8 +85,8 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
         certificate,
     )
     vocabulary.save(io.output)
-    sample.save(io.output / SAMPLE_FILE_NAME)
-    rows = {FILE_NAME: len(vocabulary), SAMPLE_FILE_NAME: len(sample)}
+    counts.sample.save(io.output / SAMPLE_FILE_NAME)
+    rows = {FILE_NAME: len(vocabulary), SAMPLE_FILE_NAME: len(counts.sample)}
     if phrases is not None:
         phrases.save(io.output)
         rows[PHRASES_NAME] = len(phrases.table)
@@ -92,6 +96,7 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
         metrics={
             "n_documents": counts.n_documents,
             "n_tokens": counts.n_tokens,
+            "n_text_bytes_read": counts.n_text_bytes_read,
             # With a cap on entries nobody knows how many different words there were.
             "n_types": kept.n_types if config.max_entries is None else None,
             "n_words": len(vocabulary),
@@ -192,7 +197,7 @@ def _select(tables: Iterator[pl.DataFrame], config: VocabularyConfig, pinned: li
 
 def _with_phrases(
     counts: CorpusCounts,
-    corpus: Corpus,
+    corpus: Corpus | CodedCorpus,
     rules: TokenRules,
     config: VocabularyConfig,
     phrases_config: PhrasesConfig,

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +27,10 @@ MAX_RUNS = 64
 
 RUN_SCHEMA = pa.schema([("word", pa.large_string()), ("count", pa.int64()), ("n_documents", pa.int64())])
 _SUMS = (pl.col("count").sum(), pl.col("n_documents").sum())
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+# Of a run that others read, whatever their budget.
+_KEPT_ROWS = 4096
 
 # Of a run, in memory while merging: rows, and what they take (up to twice as many) with the hash table that sums them.
 _MAX_HEAD_ROWS, _MIN_HEAD_ROWS, _HEAD_ROW_BYTES = 16_384, 256, 128
@@ -55,6 +60,7 @@ class SortedRuns:
         self._folder = folder
         self._disk_bytes = disk_bytes
         self._runs: list[Path] = []
+        self._adopted: set[Path] = set()
         self._file_numbers = itertools.count()  # the next one is taken in one step, by whatever thread
         self._lock = threading.Lock()
 
@@ -72,24 +78,38 @@ class SortedRuns:
         with self._lock:
             self._runs.append(path)
             self.n_bytes += path.stat().st_size
-            if len(self._runs) < MAX_RUNS:
-                return
-            # Under the lock, so that no two threads merge at once: that would take twice the memory.
-            merged, self._runs = self._runs, []
-            self._runs.append(self._write(_merge_runs(merged, self.head_rows)))
-            for old in merged:
+            self._make_room()
+
+    def adopt(self, path: Path) -> None:
+        """Take a run that :func:`write_counts` has written; its file is somebody else's and stays."""
+        with self._lock:
+            self._adopted.add(path)
+            self._runs.append(path)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Merge the runs when there are many; under the lock, so that no two threads do: it takes memory."""
+        if len(self._runs) < MAX_RUNS:
+            return
+        merged, self._runs = self._runs, []
+        self._runs.append(self._write(_merge_runs(merged, self.head_rows)))
+        for old in merged:
+            if old not in self._adopted:
                 old.unlink()
-            self.n_bytes = self._runs[0].stat().st_size
+        self.n_bytes = self._runs[0].stat().st_size
 
     def merged(self) -> Iterator[pl.DataFrame]:
         """Every word once with its sums, in tables sorted by word (code point order) that follow on each other."""
         for batch in _merge_runs(self._runs, self.head_rows):
             yield pl.DataFrame(pa.Table.from_batches([batch]))
 
+    def write_merged(self, path: Path) -> int:
+        """Write all runs as one, the same bytes for the same counts; returns the number of rows."""
+        return write_counts(_merge_runs(self._runs, self.head_rows), path)
+
     def _write(self, rows: Iterable[pa.RecordBatch]) -> Path:
         path = self._folder / f"run-{next(self._file_numbers):06d}.arrow"
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, RUN_SCHEMA, options=options) as writer:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, RUN_SCHEMA, options=_OPTIONS) as writer:
             for batch in rows:
                 for start in range(0, batch.num_rows, self.head_rows):
                     writer.write_batch(batch.slice(start, self.head_rows))
@@ -104,6 +124,34 @@ class SortedRuns:
                 todo="raise vocabulary.disk or vocabulary.memory, or set vocabulary.max_entries for a table that drops "
                 "the rarest words on the way",
             )
+
+
+def write_counts(rows: Iterable[pa.RecordBatch], path: Path) -> int:
+    """Write a run that is kept: the same bytes for the same counts, however ``rows`` cuts them; returns their number.
+
+    Parameters
+    ----------
+    rows : batches of :data:`RUN_SCHEMA` that follow on each other by word, each word once
+    """
+    n_rows = 0
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, RUN_SCHEMA, options=_OPTIONS) as writer:
+        waiting = RUN_SCHEMA.empty_table()
+        for batch in rows:
+            n_rows += batch.num_rows
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+            n_whole = len(waiting) - len(waiting) % _KEPT_ROWS
+            for start in range(0, n_whole, _KEPT_ROWS):
+                writer.write_batch(_one_batch(waiting.slice(start, _KEPT_ROWS)))
+            waiting = waiting.slice(n_whole)
+        if len(waiting):
+            writer.write_batch(_one_batch(waiting))
+    return n_rows
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    # Copied, so that nothing of the arrays it is cut from shows in the file.
+    columns = [pa.concat_arrays([*column.chunks, pa.array([], column.type)]) for column in table.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=RUN_SCHEMA)
 
 
 class CountingTable:
@@ -132,6 +180,9 @@ class CountingTable:
         self._tallies = Tallies(start)
         self.n_spills = 0
 
+    def __len__(self) -> int:
+        return len(self._index)
+
     def memory_bytes(self) -> int:
         """Memory of the table as it stands."""
         return self._index.memory_bytes() + self._tallies.nbytes
@@ -146,12 +197,32 @@ class CountingTable:
             at_end = reading.go_on(self._soft_words, self._soft_letters)
             found = reading.found(first_text)
             n_tokens += self._tallies.add(found)
-            if self._runs is not None and (
-                len(self._index) >= self._soft_words or self._index.n_letters >= self._soft_letters
-            ):
-                self.write()
-                self.n_spills += 1
+            self.write_if_full()
         return n_tokens
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the table has come to its budget."""
+        return len(self._index) >= self._soft_words or self._index.n_letters >= self._soft_letters
+
+    def write_if_full(self) -> None:
+        """Hand the table over to the runs, if there are any and it is full."""
+        if self._runs is not None and self.is_full:
+            self.write()
+            self.n_spills += 1
+
+    def take_over(self, other: CountingTable) -> bool:
+        """Add what another table of the same rules has counted, and empty it, if there is room for both; else False."""
+        both = len(self._index) + len(other._index), self._index.n_letters + other._index.n_letters
+        if both[0] >= self._soft_words or both[1] >= self._soft_letters:
+            return False
+        counts, documents = other._tallies.counts, other._tallies.documents
+        counted = np.flatnonzero(counts)
+        numbers = self._index.number(other._index.words().take(pa.array(counted)))
+        self._tallies.add_counts(numbers, counts[counted], documents[counted])
+        other._index.clear()
+        other._tallies.clear()
+        return True
 
     def write(self) -> None:
         """Hand the table over to the runs, if there is anything in it."""
@@ -210,6 +281,10 @@ def _merge_runs(paths: list[Path], head_rows: int) -> Iterator[pa.RecordBatch]:
     empties its head, hence every step moves on; the others are topped up as well, so that a step has about
     ``head_rows`` rows of each run.
     """
+    if len(paths) == 1:
+        with pa.OSFile(str(paths[0]), "rb") as source:
+            yield from pa.ipc.open_stream(source)
+        return
     heads = [_Head(path) for path in paths]
     try:
         while True:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vecmill.errors import VocabularyError
 from vecmill.kernels.word_table import OUTSIDE
+from vecmill.store.manifest import ArtifactRef
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.text.sentences import SentenceUnit
 from vecmill.text.word_index import Sentences
+from vecmill.vocabulary.coded import CODED_NAMES, CodedBlock, CodedCorpus
 from vecmill.vocabulary.config import EncodeConfig
+from vecmill.vocabulary.count_piece import KIND as COUNT_KIND
 from vecmill.vocabulary.encode_progress import LENGTH_CLASSES, EncodeProgress, Position, encoding_digest
 from vecmill.vocabulary.held_out import leave_out, write_held_out
 from vecmill.vocabulary.passes import Corpus
@@ -27,7 +32,9 @@ from vecmill.vocabulary.vocabulary import Vocabulary
 def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     """Write every sentence of the corpus as word ids.
 
-    Text is cut by the token rules that the vocabulary carries, and its phrases are joined. Words outside the vocabulary
+    Text is cut by the token rules that the vocabulary carries, and its phrases are joined. Where the vocabulary's
+    pieces stand, they hold the corpus cut into words already (:mod:`vecmill.vocabulary.coded`), and no text is read;
+    the token store is the same. Words outside the vocabulary
     are dropped, so the words to each side of one become neighbours, as in the word2vec tool; sentences that this
     empties are dropped as well.
     A sentence may have any length (gensim cuts at 10,000 words). Documents keep their order, and no sentence crosses
@@ -45,11 +52,14 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     vocabulary = Vocabulary.load(io.inputs["vocabulary"])
     quarantine = io.inputs["contract"] / "quarantine.parquet"
     keep = leave_out(config, documents_below(config.documents_share, io.inputs["vocabulary"]))
-    corpus = Corpus(io.inputs["ingest"], quarantine, config.threads, keep)
+    coded = _coded_text(io)
+    corpus: Corpus | CodedCorpus = Corpus(io.inputs["ingest"], quarantine, config.threads, keep)
+    if coded is not None:
+        corpus = CodedCorpus(coded, io.inputs["ingest"], quarantine, config.threads, keep)
     phrases = Phrases.load(io.inputs["vocabulary"])
     tools = Tools(lambda: UnitIndex(vocabulary.rules, vocabulary.words, phrases), config.threads)
 
-    def encode(texts: pa.Array) -> EncodedTexts:
+    def encode(texts: pa.Array | CodedBlock) -> EncodedTexts:
         with tools.one() as index:
             return _encoded(index, texts, config.sentence_unit, len(vocabulary))
 
@@ -59,8 +69,9 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     n_found, n_documents, longest = start.n_found, start.n_documents, start.longest
     length_classes = np.array(start.length_classes, dtype=np.int64)
     row_group = start.next_row_group
+    n_text_bytes = 0
     with TokenStoreWriter(folder or io.output, start.n_tokens, start.n_sentences) as store:
-        for number, batch, encoded in corpus.map_row_groups(encode, "encoding", start.next_row_group):
+        for number, _, encoded in corpus.map_row_groups(encode, "encoding", start.next_row_group):
             if number > row_group and progress.due():
                 store.to_disk()
                 counted = (n_found, n_documents, longest, length_classes.tolist())
@@ -72,7 +83,8 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
             length_classes += np.bincount(np.log2(lengths).astype(np.int64), minlength=LENGTH_CLASSES)
             longest = max(longest, int(lengths.max(initial=0)))
             n_found += encoded.n_found
-            n_documents += batch.num_rows
+            n_documents += encoded.n_documents
+            n_text_bytes += encoded.n_text_bytes
         if n_documents == 0 and keep is not None:
             raise VocabularyError(
                 f"encode.documents_share {config.documents_share:g} leaves no document of the corpus"
@@ -103,6 +115,7 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
             "n_sentences": store.n_sentences,
             "n_tokens": store.n_tokens,
             "n_tokens_dropped": n_dropped,
+            "n_text_bytes_read": n_text_bytes,
             "oov_frac": n_dropped / n_found,
             "mean_sentence_tokens": store.n_tokens / store.n_sentences,
             "max_sentence_tokens": longest,
@@ -128,19 +141,36 @@ class EncodedTexts:
     ----------
     sentences : without words outside the vocabulary, and without sentences that this empties
     n_found : words found in the texts, those outside the vocabulary included
+    n_documents : texts
+    n_text_bytes : UTF-8 of the texts that had to be cut into words
     """
 
     sentences: Sentences
     n_found: int
+    n_documents: int
+    n_text_bytes: int
 
 
-def _encoded(index: UnitIndex, texts: pa.Array, unit: SentenceUnit, n_words: int) -> EncodedTexts:
+def _coded_text(io: StageIO) -> list[Path] | None:
+    """Folders that hold the corpus as coded text, from counting; None where one of them is not there."""
+    pieces = [ArtifactRef(**each) for each in io.lineage.get("vocabulary", {}).get("pieces", ())]
+    refs = [ref for ref in pieces if ref.stage.endswith(f".{COUNT_KIND}")]
+    if io.pieces is None or not refs:
+        return None
+    folders = [io.pieces.folder(ref, *CODED_NAMES) for ref in refs]
+    return None if None in folders else [folder for folder in folders if folder is not None]
+
+
+def _encoded(index: UnitIndex, texts: pa.Array | CodedBlock, unit: SentenceUnit, n_words: int) -> EncodedTexts:
     found, _ = index.find(texts)
     if len(index.units) > n_words:
         # Parts of phrases that are too rare to be words by themselves.
         targets = np.where(found.targets < n_words, found.targets, OUTSIDE).astype(np.int32)
         found = replace(found, targets=targets)
-    return EncodedTexts(found.sentences(unit), len(found.codes))
+    if isinstance(texts, CodedBlock):
+        return EncodedTexts(found.sentences(unit), len(found.codes), texts.n_wanted, 0)
+    n_text_bytes = pc.sum(pc.binary_length(texts)).as_py() or 0
+    return EncodedTexts(found.sentences(unit), len(found.codes), len(texts), n_text_bytes)
 
 
 def _class_name(k: int) -> str:

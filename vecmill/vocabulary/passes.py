@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +13,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecmill.progress import track
+from vecmill.store.stage import Pieces, StageIO
 from vecmill.text.rules import TokenRules
 from vecmill.text.word_index import WordIndex
 from vecmill.vocabulary.bounded import BoundedCounts
+from vecmill.vocabulary.coded import CODED_NAMES
 from vecmill.vocabulary.config import VocabularyConfig
+from vecmill.vocabulary.count_piece import (
+    COUNTS_NAME,
+    KIND,
+    SAMPLE_NAME,
+    Means,
+    SampleSettings,
+    count_piece,
+    counting_pieces,
+)
 from vecmill.vocabulary.counting import RUN_SCHEMA, CountingTable, SortedRuns
+from vecmill.vocabulary.reservoir import Reservoir
 from vecmill.vocabulary.tallies import Tallies
-from vecmill.vocabulary.token_batches import THREAD_BYTES, Result, Tools, available_cores, map_row_groups
+from vecmill.vocabulary.token_batches import Result, Tools, map_row_groups
 
 
 @dataclass(frozen=True)
@@ -65,46 +76,49 @@ class CorpusCounts:
     ----------
     tables : ``word``, ``count``, ``n_documents``, each word once; exact
     n_documents, n_tokens : of the corpus
+    sample : of its documents
+    n_text_bytes_read : UTF-8 of the documents whose words were found; those of pieces that stood already are not among
+        them
     delta : no word outside the tables occurs more often than this
     n_spills : tables that went to disk because they were full
+    coded : folders of the pieces that hold the corpus as coded text; empty where it is not kept
     """
 
     tables: Iterator[pl.DataFrame]
     n_documents: int
     n_tokens: int
+    sample: Reservoir
+    n_text_bytes_read: int
     delta: int = 0
     n_spills: int = 0
+    coded: Sequence[Path] = ()
 
 
 def count_exactly(
-    corpus: Corpus, rules: TokenRules, config: VocabularyConfig, folder: Path, watch: Callable[[pa.RecordBatch], None]
+    io: StageIO, pieces: Pieces, rules: TokenRules, sample: SampleSettings, means: Means, folder: Path
 ) -> CorpusCounts:
-    """Count every word in one pass, spilling to ``folder``; the tables follow on each other in code point order.
+    """Count every word, piece by piece; the tables follow on each other in code point order.
 
     Parameters
     ----------
-    watch : called with each batch of documents
+    folder : an existing one, where tables are merged when there are many
     """
-    n_threads = config.threads or available_cores()
-    budget = max(config.memory - n_threads * THREAD_BYTES, config.memory // 2)
-    runs = SortedRuns(folder, budget // 4, config.disk)
-    tools = Tools(lambda: CountingTable(rules, runs, 3 * budget // 4 // n_threads), n_threads)
-
-    def count(texts: pa.Array) -> int:
-        with tools.one() as table:
-            return table.count(texts)
-
-    n_documents = n_tokens = 0
-    for batch, n_found in corpus.map(count, "counting words"):
-        watch(batch)
-        n_documents += batch.num_rows
-        n_tokens += n_found
-    n_spills = sum(table.n_spills for table in tools.all)
-    # Each sorts its own words, without the interpreter's lock.
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(CountingTable.write, tools.all))
-    tools.all.clear()
-    return CorpusCounts(runs.merged(), n_documents, n_tokens, n_spills=n_spills)
+    wanted = counting_pieces(io, rules, sample, means)
+    counted = pieces.build(KIND, count_piece, wanted, description="counting words")
+    runs = SortedRuns(folder, means.table_bytes // 4, means.disk)
+    reservoir = sample.empty()
+    for piece in counted:
+        runs.adopt(piece.open(COUNTS_NAME) / COUNTS_NAME)
+        reservoir = reservoir.merge(Reservoir.load(piece.open(SAMPLE_NAME) / SAMPLE_NAME))
+    return CorpusCounts(
+        runs.merged(),
+        sum(piece.metrics["n_documents"] for piece in counted),
+        sum(piece.metrics["n_tokens"] for piece in counted),
+        reservoir,
+        sum(piece.metrics["n_text_bytes"] for piece in counted if not piece.taken_over),
+        n_spills=sum(piece.metrics["n_spills"] for piece in counted),
+        coded=[piece.open(*CODED_NAMES) for piece in counted if piece.ref is not None],
+    )
 
 
 def count_bounded(
@@ -113,7 +127,7 @@ def count_bounded(
     config: VocabularyConfig,
     max_entries: int,
     pinned: list[str],
-    watch: Callable[[pa.RecordBatch], None],
+    sample: SampleSettings,
 ) -> CorpusCounts:
     """Find the words that may be frequent in one pass, and count them exactly in a second.
 
@@ -128,10 +142,12 @@ def count_bounded(
             return pa.Table.from_batches(table.drain(), schema=RUN_SCHEMA)
 
     summary = BoundedCounts(max_entries)
-    n_documents = 0
+    reservoir = sample.empty()
+    n_documents = n_text_bytes = 0
     for batch, counted in corpus.map(count, "looking for frequent words"):
-        watch(batch)
+        reservoir.add(batch.column("doc_id").to_pylist(), batch.column("text"))
         n_documents += batch.num_rows
+        n_text_bytes += pc.sum(pc.binary_length(batch.column("text"))).as_py()
         summary.add(counted["word"].combine_chunks(), counted["count"].to_numpy())
     summary.purge()
     may_reach = pa.array(summary.lower + summary.delta >= config.min_count)
@@ -147,7 +163,7 @@ def count_bounded(
             "n_documents": tallies[occurs, 1],
         }
     )
-    return CorpusCounts(iter([table]), n_documents, summary.n_tokens, delta=summary.delta)
+    return CorpusCounts(iter([table]), n_documents, summary.n_tokens, reservoir, n_text_bytes, delta=summary.delta)
 
 
 def _recount(corpus: Corpus, rules: TokenRules, words: pa.Array) -> npt.NDArray[np.int64]:

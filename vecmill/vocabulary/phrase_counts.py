@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from vecmill.kernels.phrase_pairs import pair_keys
 from vecmill.text.rules import TokenRules
+from vecmill.vocabulary.coded import CodedBlock, CodedCorpus
 from vecmill.vocabulary.config import PhrasesConfig
 from vecmill.vocabulary.passes import Corpus
 from vecmill.vocabulary.phrases import Phrases, UnitIndex
@@ -96,7 +97,12 @@ class PairCounts:
 
 
 def find_phrases(
-    corpus: Corpus, rules: TokenRules, words: list[str], config: PhrasesConfig, folder: Path, memory_bytes: int
+    corpus: Corpus | CodedCorpus,
+    rules: TokenRules,
+    words: list[str],
+    config: PhrasesConfig,
+    folder: Path,
+    memory_bytes: int,
 ) -> Phrases:
     """The phrases of a corpus, in as many passes over it as there are rounds.
 
@@ -136,7 +142,7 @@ def find_phrases(
 
 
 def count_units(
-    corpus: Corpus, rules: TokenRules, words: list[str], phrases: Phrases, pairs: PairCounts | None = None
+    corpus: Corpus | CodedCorpus, rules: TokenRules, words: list[str], phrases: Phrases, pairs: PairCounts | None = None
 ) -> tuple[list[str], npt.NDArray[np.int64], int]:
     """Count words and phrases in one pass, and the pairs of them if wanted.
 
@@ -148,7 +154,7 @@ def count_units(
     """
     tools = Tools(lambda: _UnitCounter(rules, words, phrases, with_pairs=pairs is not None), corpus.threads)
 
-    def count(texts: pa.Array) -> PairSums:
+    def count(texts: pa.Array | CodedBlock) -> PairSums:
         with tools.one() as counter:
             return counter.count(texts)
 
@@ -166,7 +172,7 @@ class _UnitCounter:
         self.n_units = 0
         self._with_pairs = with_pairs
 
-    def count(self, texts: pa.Array) -> PairSums:
+    def count(self, texts: pa.Array | CodedBlock) -> PairSums:
         found, _ = self.index.find(texts)
         self.n_units += len(found.codes)
         self.tallies.add(found)

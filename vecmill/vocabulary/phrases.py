@@ -22,6 +22,7 @@ from vecmill.kernels.phrase_pairs import enter_pairs, join_pairs
 from vecmill.kernels.word_table import OUTSIDE
 from vecmill.text.rules import TokenRules
 from vecmill.text.word_index import FoundTokens, WordIndex
+from vecmill.vocabulary.coded import CodedBlock
 from vecmill.vocabulary.schema import PARQUET_OPTIONS, PHRASES_SCHEMA
 
 PHRASES_NAME = "phrases.parquet"
@@ -108,15 +109,18 @@ class UnitIndex:
             enter_pairs((first << 32 | second).astype(np.uint64), name.astype(np.int32), slots)
             self._rounds.append(slots)
 
-    def find(self, texts: pa.Array) -> tuple[FoundTokens, int]:
-        """All units of a column of texts, and how many words there are in it.
+    def find(self, texts: pa.Array | CodedBlock) -> tuple[FoundTokens, int]:
+        """All units of a column of texts, or of texts coded by the same rules, and how many words there are in it.
 
         Returns
         -------
         found : whose codes are units, OUTSIDE for other words
         n_words : before joining
         """
-        found = self._index.find(texts)
+        if isinstance(texts, CodedBlock):
+            found = texts.found(self._index.number(texts.words))
+        else:
+            found = self._index.find(texts)
         n_words = len(found.codes)
         if not self._rounds:
             return found, n_words

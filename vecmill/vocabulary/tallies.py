@@ -46,10 +46,7 @@ class Tallies:
 
     def add(self, found: FoundTokens) -> int:
         """Add the words of texts, each one a document; returns how many words there were, those OUTSIDE left aside."""
-        if len(self._tallies) < len(found.targets):
-            tallies = np.zeros((len(found.targets), 2), dtype=np.int64)
-            tallies[: len(self._tallies)] = self._tallies
-            self._tallies = tallies
+        self._reach(len(found.targets))
         n_tallied = start = 0
         n_texts = len(found.text_offsets) - 1
         while start < n_texts:
@@ -63,6 +60,20 @@ class Tallies:
             self._next_document += stop - start
             start = stop
         return n_tallied
+
+    def add_counts(
+        self, words: npt.NDArray[np.int32], counts: npt.NDArray[np.int64], documents: npt.NDArray[np.int64]
+    ) -> None:
+        """Add occurrences and documents of different words, from documents that :meth:`add` is not given."""
+        self._reach(int(words.max(initial=-1)) + 1)
+        self._tallies[words, 0] += counts
+        self._tallies[words, 1] += documents << DOCUMENT_BITS
+
+    def _reach(self, n_words: int) -> None:
+        if len(self._tallies) < n_words:
+            tallies = np.zeros((n_words, 2), dtype=np.int64)
+            tallies[: len(self._tallies)] = self._tallies
+            self._tallies = tallies
 
     def clear(self) -> None:
         """Begin anew; the memory stays."""

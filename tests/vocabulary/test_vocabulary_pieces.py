@@ -1,0 +1,249 @@
+"""Vocabulary and encode in pieces: a night costs its new text, and gives the bytes of one that reads everything."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vecmill.config.base import Config
+from vecmill.corpus.config import CorpusConfig
+from vecmill.corpus.documents import iter_documents
+from vecmill.pipelines.words import WORDS, _sources
+from vecmill.store.artifact_store import ArtifactStore, StoreConfig
+from vecmill.store.execute import StageOutcome, run_stage
+from vecmill.store.plan import Stage
+from vecmill.store.stage import StageIO, StageReport
+from vecmill.vocabulary.coded import read_blocks
+from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
+from vecmill.vocabulary.token_store import TokenStore
+from vecmill.vocabulary.vocabulary import Vocabulary
+
+RARE = "quarantineme"
+
+
+class NightConfig(Config):
+    store: StoreConfig
+    corpus: CorpusConfig
+    vocabulary: VocabularyConfig = VocabularyConfig(min_count=1)
+    encode: EncodeConfig = EncodeConfig()
+    seed: int = 0
+
+
+STAGES = (
+    Stage("ingest", "vecmill.corpus.ingest:ingest", "corpus", external=_sources, forgets=True),
+    WORDS.stage("vocabulary"),
+    WORDS.stage("encode"),
+)
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each source file a piece of ingest, as files of 8 MiB and more are."""
+    monkeypatch.setattr("vecmill.corpus.division.LARGE_BYTES", 1)
+
+
+def _config(root: Path, **sections: Any) -> NightConfig:
+    store = StoreConfig(uri=str(root / "store"), cache=str(root / "cache"))
+    corpus = CorpusConfig(sources=(str(root / "in"),), txt_unit="line", **sections.pop("corpus", {}))
+    return NightConfig(store=store, corpus=corpus, **sections)
+
+
+def _contract(config: NightConfig, ingest: StageOutcome) -> StageOutcome:
+    """What a contract leaves that takes out every document with a certain word."""
+    store = ArtifactStore(config.store)
+    corpus = store.folder(ingest.ref)
+    ids = [
+        doc_id
+        for batch in iter_documents(corpus)
+        for doc_id, text in zip(batch["doc_id"].to_pylist(), batch["text"].to_pylist(), strict=True)
+        if RARE in text
+    ]
+
+    def work(folder: Path) -> StageReport:
+        pq.write_table(pa.table({"doc_id": pa.array(ids, pa.string())}), folder / "quarantine.parquet")
+        return StageReport()
+
+    with store.building("contract", ingest.ref.key):
+        return StageOutcome(
+            store.build("contract", ingest.ref.key, {}, {"ingest": ingest.ref}, {}, work).ref, False, 0.0
+        )
+
+
+def _night(config: NightConfig, **options: Any) -> tuple[dict[str, StageOutcome], dict[str, Path]]:
+    store = ArtifactStore(config.store)
+    outcomes: dict[str, StageOutcome] = {}
+    for stage in STAGES:
+        inputs = {name: outcomes[name].ref for name in stage.inputs}
+        outcomes[stage.name] = run_stage(stage, config, store, inputs, **options)
+        if stage.name == "ingest":
+            outcomes["contract"] = _contract(config, outcomes["ingest"])
+    return outcomes, {name: store.folder(each.ref) for name, each in outcomes.items()}
+
+
+def _write(root: Path, seed: int, name: str, n_lines: int = 30) -> int:
+    """A file of documents; the bytes of their text as ingest leaves it."""
+    source = random.Random(seed)
+    words = ["the", "of", "Über", "don't", "漢字", "zebra", "new", "york", *(f"w{k}" for k in range(300))]
+    lines = [
+        ". ".join(" ".join(source.choices(words, k=source.randint(1, 9))) for _ in range(source.randint(1, 4)))
+        for _ in range(n_lines)
+    ]
+    (root / "in").mkdir(exist_ok=True)
+    (root / "in" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return sum(len(line.lower().encode()) for line in lines)
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "manifest.json"}
+
+
+def _all_bytes(folders: dict[str, Path]) -> dict[str, dict[str, bytes]]:
+    return {name: _bytes(folders[name]) for name in ("vocabulary", "encode")}
+
+
+def _fresh(root: Path, config: NightConfig, **options: Any) -> dict[str, dict[str, bytes]]:
+    store = StoreConfig(uri=str(root / "store"), cache=str(root / "cache"))
+    return _all_bytes(_night(config.model_copy(update={"store": store}), **options)[1])
+
+
+def _without_a_store(config: NightConfig, folders: dict[str, Path], root: Path) -> dict[str, dict[str, bytes]]:
+    """What the stages give by themselves, reading all the text each time."""
+    from vecmill.vocabulary.build import build_vocabulary
+    from vecmill.vocabulary.encode import encode_corpus
+
+    inputs = {name: folders[name] for name in ("ingest", "contract")}
+    for name in ("vocabulary", "encode"):
+        (root / name).mkdir(parents=True)
+    build_vocabulary(config.vocabulary, StageIO(inputs, root / "vocabulary", config.seed))
+    encode_corpus(config.encode, StageIO({**inputs, "vocabulary": root / "vocabulary"}, root / "encode"))
+    return {name: _bytes(root / name) for name in ("vocabulary", "encode")}
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"vocabulary": {"min_count": 2, "min_documents": 2, "phrases": {"min_count": 2, "threshold": 0.5, "rounds": 2}}},
+    {
+        "vocabulary": {
+            "min_count": 3,
+            "max_size": 50,
+            "reservoir_unit": "sentence",
+            "reservoir_size": 7,
+            "lowercase": False,
+        }
+    },
+    {"vocabulary": {"min_count": 1, "token_pattern": "whitespace"}, "encode": {"sentence_unit": "line"}},
+    {"vocabulary": {"min_count": 1}, "encode": {"validation_share": 0.2, "documents_share": 0.6}},
+    {
+        "vocabulary": {"min_count": 1},
+        "corpus": {"duplicates": {"drop": "exact"}},
+        "encode": {"sentence_unit": "document"},
+    },
+    {"vocabulary": {"min_count": 1, "max_entries": 40}},
+]
+
+
+def test_of_ten_files_and_a_new_one_only_the_new_one_is_cut_into_words(tmp_path):
+    sizes = [_write(tmp_path, seed, f"{seed:02}.txt") for seed in range(10)]
+    config = _config(tmp_path)
+    first, _ = _night(config)
+    assert first["vocabulary"].metrics["n_text_bytes_read"] == sum(sizes)
+    assert first["encode"].metrics["n_text_bytes_read"] == 0, "counting has cut it already"
+
+    n_new = _write(tmp_path, 10, "04b.txt")
+    second, folders = _night(config)
+    assert not second["vocabulary"].cached and not second["encode"].cached
+    assert second["ingest"].metrics["n_source_bytes_read"] == (tmp_path / "in/04b.txt").stat().st_size
+    assert second["vocabulary"].metrics["n_text_bytes_read"] == n_new
+    assert second["encode"].metrics["n_text_bytes_read"] == 0
+    assert _all_bytes(folders) == _fresh(tmp_path / "fresh", config)
+
+    (tmp_path / "in/07.txt").unlink()
+    third, folders = _night(config)
+    assert third["vocabulary"].metrics["n_text_bytes_read"] == 0
+    assert _all_bytes(folders) == _fresh(tmp_path / "fresh again", config)
+
+
+@pytest.mark.parametrize("sections", VARIANTS, ids=lambda sections: str(sections)[:60])
+def test_the_same_bytes_with_pieces_and_without(tmp_path, sections):
+    for seed in range(4):
+        _write(tmp_path, seed, f"{seed}.txt")
+    config = NightConfig.model_validate(
+        {
+            **_config(tmp_path, corpus=sections.get("corpus", {})).model_dump(),
+            **{k: v for k, v in sections.items() if k != "corpus"},
+        }
+    )
+    _night(config)
+    _write(tmp_path, 9, "15.txt")
+    (tmp_path / "in/2.txt").write_text("changed of the zebra\n" + (tmp_path / "in/1.txt").read_text())
+    _, folders = _night(config)
+    assert _all_bytes(folders) == _without_a_store(config, folders, tmp_path / "alone")
+    threads = {"vocabulary": config.vocabulary.model_copy(update={"threads": 3, "memory": 1_000_000})}
+    assert _all_bytes(folders) == _fresh(tmp_path / "fresh", config.model_copy(update=threads))
+    with ThreadPoolExecutor(3) as pool:
+        assert _all_bytes(folders) == _fresh(tmp_path / "mapped", config, mapper=pool.map)
+
+
+def test_other_thresholds_read_no_text_and_other_rules_all_of_it(tmp_path):
+    size = sum(_write(tmp_path, seed, f"{seed}.txt") for seed in range(3))
+    _night(_config(tmp_path))
+    outcomes, folders = _night(
+        _config(tmp_path, vocabulary={"min_count": 4, "pinned": ["zebra"], "phrases": {"min_count": 2}})
+    )
+    assert outcomes["vocabulary"].metrics["n_text_bytes_read"] == 0
+    assert Vocabulary.load(folders["vocabulary"]).counts.min() <= 4
+    outcomes, _ = _night(_config(tmp_path, vocabulary={"min_count": 1, "lowercase": False}))
+    assert outcomes["vocabulary"].metrics["n_text_bytes_read"] == size
+
+
+def test_a_document_in_quarantine_costs_its_own_shard(tmp_path):
+    sizes = [_write(tmp_path, seed, f"{seed}.txt") for seed in range(4)]
+    config = _config(tmp_path)
+    _night(config)
+    with (tmp_path / "in/3.txt").open("a") as file:
+        file.write(f"a document of {RARE} words\n")
+    outcomes, folders = _night(config)
+    assert outcomes["vocabulary"].metrics["n_text_bytes_read"] == sizes[3]
+    assert RARE not in Vocabulary.load(folders["vocabulary"])
+    assert _all_bytes(folders) == _without_a_store(config, folders, tmp_path / "alone")
+
+
+def test_where_a_piece_is_gone_the_text_is_read_again(tmp_path):
+    size = sum(_write(tmp_path, seed, f"{seed}.txt") for seed in range(3))
+    config = _config(tmp_path)
+    _, folders = _night(config)
+    whole = _all_bytes(folders)
+    store = ArtifactStore(config.store)
+    key = store.backend.names("vocabulary.count")[1]
+    (tmp_path / "store/vocabulary.count" / key / "coded_words.arrow").write_bytes(b"damaged")
+    for folder in (tmp_path / "store/encode").iterdir():
+        store.remove("encode", folder.name)
+    outcomes, folders = _night(config)
+    assert outcomes["encode"].metrics["n_text_bytes_read"] == size
+    assert _all_bytes(folders) == whole
+
+
+def test_blocks_are_the_row_groups_of_the_corpus_the_emptied_ones_too(tmp_path):
+    _write(tmp_path, 0, "a.txt")
+    (tmp_path / "in/b.txt").write_text(f"all {RARE}\n{RARE} of it\n")
+    _write(tmp_path, 1, "c.txt")
+    config = _config(tmp_path)
+    outcomes, folders = _night(config)
+    store = ArtifactStore(config.store)
+    manifest = store.manifest("vocabulary", outcomes["vocabulary"].ref.key)
+    assert manifest is not None and len(manifest.pieces) == 3
+    blocks = list(read_blocks(store.folder(ref) for ref in manifest.pieces))
+    assert [block.n_texts for block in blocks] == [30, 0, 30]
+    assert [len(block.words) > 0 for block in blocks] == [True, False, True]
+    assert [block.n_tokens for block in read_blocks([store.folder(ref) for ref in manifest.pieces], 2)] == [
+        blocks[2].n_tokens
+    ]
+    tokens = TokenStore.open(folders["encode"], n_words=outcomes["vocabulary"].metrics["n_words"])
+    assert tokens.n_tokens == sum(block.n_tokens for block in blocks) == int(np.sum([b.n_tokens for b in blocks]))

@@ -1,0 +1,233 @@
+"""Counting by piece: what a shard of the corpus adds to the vocabulary, kept so that tomorrow's run takes it over.
+
+A piece depends on its shard, on the documents of it in quarantine, on the token rules and on the settings of the
+sample; not on what other shards hold, nor on which words the vocabulary keeps in the end.
+
+| file | holds |
+| --- | --- |
+| ``counts.arrow`` | every word with its counts, sorted by word (:mod:`vecmill.vocabulary.counting`) |
+| ``sample.parquet`` | the sample of these documents (:mod:`vecmill.vocabulary.reservoir`) |
+| ``coded_…`` | the documents as coded text (:mod:`vecmill.vocabulary.coded`), where the piece is kept |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vecmill.corpus.documents import listed_ids, read_row_groups, shard_paths
+from vecmill.store.manifest import ArtifactRef
+from vecmill.store.stage import Piece, StageIO, StageReport
+from vecmill.text.rules import TokenRules
+from vecmill.vocabulary.coded import CodedBlock, CodedWriter, CodingTable, in_order
+from vecmill.vocabulary.counting import CountingTable, SortedRuns, write_counts
+from vecmill.vocabulary.reservoir import Reservoir, Unit, Weighting
+from vecmill.vocabulary.token_batches import THREAD_BYTES, Tools, available_cores, cut_batch
+
+COUNTS_NAME = "counts.arrow"
+SAMPLE_NAME = "sample.parquet"
+KIND = "count"
+
+_NO_DOCUMENTS = pa.RecordBatch.from_pydict(
+    {"doc_id": [], "text": []}, pa.schema([("doc_id", pa.string()), ("text", pa.string())])
+)
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """Arguments of a :class:`~vecmill.vocabulary.reservoir.Reservoir`."""
+
+    size: int
+    seed: int
+    max_text_chars: int
+    unit: Unit
+    weighting: Weighting
+
+    def empty(self) -> Reservoir:
+        """A reservoir with nothing in it."""
+        return Reservoir(self.size, self.seed, self.max_text_chars, self.unit, self.weighting)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What counting may take, which changes nothing about its result: threads (0: one a core), bytes of memory and of
+    disk (None: as much as there is)."""
+
+    threads: int
+    memory: int
+    disk: int | None
+
+    @property
+    def n_threads(self) -> int:
+        return self.threads or available_cores()
+
+    @property
+    def table_bytes(self) -> int:
+        """For the tables of all threads, and for merging them."""
+        return max(self.memory - self.n_threads * THREAD_BYTES, self.memory // 2)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """What it takes to count the words of some shards.
+
+    Attributes
+    ----------
+    folder : of the corpus where there is no store, else it is the input ``read``
+    shards : names of its files
+    quarantined : ids of documents that are left out
+    coded : whether the texts are kept as coded text
+    """
+
+    folder: Path | None
+    shards: tuple[str, ...]
+    quarantined: tuple[str, ...]
+    rules: TokenRules
+    sample: SampleSettings
+    means: Means
+    coded: bool
+
+
+def counting_pieces(io: StageIO, rules: TokenRules, sample: SampleSettings, means: Means) -> list[Piece]:
+    """The pieces that count a corpus, in its order: one a shard, or one for all where nothing is kept.
+
+    A shard that is a file of a piece of ingest is read as that: its name in the corpus may be another one tomorrow.
+    """
+    paths = shard_paths(io.inputs["ingest"])
+    quarantine = listed_ids(io.inputs["contract"] / "quarantine.parquet")
+    if io.pieces is None:
+        ids = () if quarantine is None else tuple(quarantine.to_pylist())
+        names = tuple(path.name for path in paths)
+        n_bytes = sum(path.stat().st_size for path in paths)
+        counting = Counting(io.inputs["ingest"], names, ids, rules, sample, means, coded=False)
+        return [Piece(config={}, argument=counting, n_bytes=n_bytes)]
+    corpus = io.lineage["ingest"]
+    wanted = []
+    for path in paths:
+        link = corpus["links"].get(path.name) or {
+            **{n: corpus[n] for n in ("stage", "key", "digest")},
+            "name": path.name,
+        }
+        ids = () if quarantine is None else _quarantined(path, quarantine)
+        wanted.append(
+            Piece(
+                config={
+                    "shards": [link["name"]],
+                    "quarantined": hashlib.sha256(json.dumps(ids).encode()).hexdigest(),
+                    "rules": asdict(rules),
+                    "sample": asdict(sample),
+                },
+                argument=Counting(None, (link["name"],), ids, rules, sample, means, coded=True),
+                inputs={"read": ArtifactRef(link["stage"], link["key"], link["digest"])},
+                n_bytes=path.stat().st_size,
+            )
+        )
+    return wanted
+
+
+def _quarantined(shard: Path, quarantine: pa.Array) -> tuple[str, ...]:
+    """The ids in quarantine that a shard holds; of the shard only ``doc_id`` is read."""
+    with pq.ParquetFile(shard) as file:
+        ids = [
+            batch.column("doc_id").filter(pc.is_in(batch.column("doc_id"), value_set=quarantine))
+            for batch in file.iter_batches(columns=["doc_id"], use_threads=False)
+        ]
+    return tuple(sorted({each for some in ids for each in some.to_pylist()}))
+
+
+def count_piece(counting: Counting, io: StageIO) -> StageReport:
+    """Count the words of some shards and sample their documents, in one pass and bounded memory.
+
+    The files are the same bytes for any number of threads and any budget.
+
+    Raises
+    ------
+    StorageFull : spilled tables outgrow the disk that ``counting.means`` allows
+    """
+    means = counting.means
+    folder = io.inputs["read"] if counting.folder is None else counting.folder
+    paths = [folder / name for name in counting.shards]
+    sample = counting.sample.empty()
+    n_documents = n_tokens = n_text_bytes = 0
+    with TemporaryDirectory(prefix="vecmill-counts-") as scratch:
+        runs = SortedRuns(Path(scratch), means.table_bytes // 4, means.disk)
+        memory = 3 * means.table_bytes // 4 // means.n_threads
+        tools = Tools(lambda: CodingTable(counting.rules, runs, memory), means.n_threads)
+
+        def count(documents: pa.RecordBatch) -> CodedBlock | int:
+            with tools.one() as table:
+                return table.code(documents) if counting.coded else table.count(documents.column("text"))
+
+        with CodedWriter(io.output) if counting.coded else nullcontext() as coded:
+            batches = _documents(paths, counting.quarantined, io, whole=counting.coded)
+            for documents, counted in in_order(count, batches, means.n_threads):
+                sample.add(documents.column("doc_id").to_pylist(), documents.column("text"))
+                n_documents += documents.num_rows
+                n_text_bytes += pc.sum(pc.binary_length(documents.column("text"))).as_py() or 0
+                if isinstance(counted, CodedBlock):
+                    n_tokens += counted.n_tokens
+                    if coded is not None:
+                        coded.append(counted)
+                else:
+                    n_tokens += counted
+        n_spills = sum(table.n_spills for table in tools.all)
+        n_types = _write_counts(tools.all, runs, io.output / COUNTS_NAME)
+    sample.save(io.output / SAMPLE_NAME)
+    return StageReport(
+        metrics={
+            "n_documents": n_documents,
+            "n_tokens": n_tokens,
+            "n_text_bytes": n_text_bytes,
+            "n_types": n_types,
+            "n_spills": n_spills,
+        },
+        rows={SAMPLE_NAME: len(sample)},
+    )
+
+
+def _documents(
+    paths: Sequence[Path], quarantined: Sequence[str], io: StageIO, *, whole: bool
+) -> Iterator[pa.RecordBatch]:
+    """Each row group of some shards, be it empty, as a batch; or in smaller batches where it need not be ``whole``."""
+    left_out = pa.array(quarantined, pa.string()) if quarantined else None
+    for path in paths:
+        n_groups = pq.read_metadata(path).num_row_groups
+        n_bytes = path.stat().st_size / max(1, n_groups)
+        groups = read_row_groups([path], left_out)
+        ahead = next(groups, None)
+        for number in range(n_groups):
+            parts: list[pa.RecordBatch] = []  # one at most: a row group is a few MiB, or one document
+            while ahead is not None and ahead[0] == number:
+                parts.append(ahead[1])
+                ahead = next(groups, None)
+            if not whole:
+                for part in parts:
+                    yield from cut_batch(part)
+            else:
+                yield parts[0] if parts else _NO_DOCUMENTS
+            io.advance(n_bytes)
+
+
+def _write_counts(tables: list[CodingTable], runs: SortedRuns, path: Path) -> int:
+    """Write what all threads have counted as one run; returns the number of different words."""
+    largest = max(tables, key=len)
+    others = [table for table in tables if table is not largest]
+    if not len(runs) and all(largest.take_over(table) for table in others):
+        n_rows = write_counts(largest.drain(), path)
+    else:
+        # Each sorts its own words, without the interpreter's lock.
+        with ThreadPoolExecutor(len(tables)) as pool:
+            list(pool.map(CountingTable.write, tables))
+        n_rows = runs.write_merged(path)
+    tables.clear()
+    return n_rows
