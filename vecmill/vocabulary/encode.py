@@ -66,15 +66,14 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     folder = None if io.checkpoints is None else io.checkpoints / "tokens"
     progress = EncodeProgress(folder, "" if folder is None else encoding_digest(config, io))
     start = progress.load()
-    n_found, n_documents, longest = start.n_found, start.n_documents, start.longest
+    n_found, n_documents, n_text_bytes, longest = start.n_found, start.n_documents, start.n_text_bytes, start.longest
     length_classes = np.array(start.length_classes, dtype=np.int64)
     row_group = start.next_row_group
-    n_text_bytes = 0
     with TokenStoreWriter(folder or io.output, start.n_tokens, start.n_sentences) as store:
         for number, _, encoded in corpus.map_row_groups(encode, "encoding", start.next_row_group):
             if number > row_group and progress.due():
                 store.to_disk()
-                counted = (n_found, n_documents, longest, length_classes.tolist())
+                counted = (n_found, n_documents, n_text_bytes, longest, length_classes.tolist())
                 progress.save(Position(number, store.n_tokens, store.n_sentences, *counted))
             row_group = number
             sentences = encoded.sentences

@@ -50,6 +50,7 @@ class Position:
     n_sentences: int = 0
     n_found: int = 0
     n_documents: int = 0
+    n_text_bytes: int = 0
     longest: int = 0
     length_classes: list[int] = field(default_factory=lambda: [0] * LENGTH_CLASSES)
 
