@@ -17,7 +17,7 @@ from vecmill.text.tokenize import tokenize
 from vecmill.vocabulary.coded import CodedCorpus
 from vecmill.vocabulary.config import PhrasesConfig, VocabularyConfig
 from vecmill.vocabulary.count_piece import SAMPLE_NAME, Means, SampleSettings
-from vecmill.vocabulary.passes import Corpus, CorpusCounts, count_bounded, count_exactly
+from vecmill.vocabulary.passes import Corpus, CorpusCounts, corpus_of, count_bounded, count_exactly
 from vecmill.vocabulary.phrase_counts import count_units, find_phrases
 from vecmill.vocabulary.phrases import PHRASES_NAME, Phrases
 from vecmill.vocabulary.vocabulary import FILE_NAME, Certificate, Vocabulary
@@ -56,21 +56,16 @@ def build_vocabulary(config: VocabularyConfig, io: StageIO) -> StageReport:
         config.reservoir_size, io.seed, config.reservoir_text_chars, config.reservoir_unit, config.reservoir_weighting
     )
     means = Means(config.threads, config.memory, config.disk)
-    quarantine = io.inputs["contract"] / "quarantine.parquet"
-    corpus = Corpus(io.inputs["ingest"], quarantine, config.threads)
-    again: Corpus | CodedCorpus = corpus
-
     phrases = None
     with TemporaryDirectory(prefix="vecmill-counts-") as folder, pieces_of(io) as pieces:
         if config.max_entries is None:
             counts = count_exactly(io, pieces, rules, sample, means, Path(folder))
-            if counts.coded:
-                again = CodedCorpus(counts.coded, io.inputs["ingest"], quarantine, config.threads)
         else:
-            counts = count_bounded(corpus, rules, config, config.max_entries, pinned, sample)
+            counts = count_bounded(corpus_of(io, config.threads), rules, config, config.max_entries, pinned, sample)
         if config.phrases is None:
             kept = _select(counts.tables, config, pinned)
         else:
+            again = CodedCorpus(counts.coded, config.threads) if counts.coded else corpus_of(io, config.threads)
             kept, phrases = _with_phrases(counts, again, rules, config, config.phrases, pinned, Path(folder))
 
     _refuse_unusable(kept, counts, config)

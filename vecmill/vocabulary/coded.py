@@ -24,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecmill.corpus.documents import iter_row_groups
 from vecmill.kernels.coded_text import TOKEN_BYTES, pack_tokens, unpack_tokens
 from vecmill.progress import track
 from vecmill.text.word_index import FoundTokens, Reading
@@ -174,17 +173,15 @@ class CodedCorpus:
     Attributes
     ----------
     folders : that hold the blocks, in the order of the corpus
-    shards : folder of the ingest artifact; read where ``keep`` is set, and of it the column ``doc_id`` alone
-    quarantine : ``quarantine.parquet`` of the contract artifact, whose documents are in no block
     threads : that work on it, 0 for one a core
-    keep : takes documents out of a batch, None keeps all
+    keep : takes documents out of a batch with a column ``doc_id``, None keeps all
+    names : gives the row groups from one on, with the column ``doc_id`` of the documents in the blocks; for ``keep``
     """
 
     folders: Sequence[Path]
-    shards: Path
-    quarantine: Path
     threads: int
     keep: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
+    names: Callable[[int], Iterator[tuple[int, pa.RecordBatch]]] | None = None
 
     def map(self, work: Callable[[CodedBlock], Result], description: str) -> Iterator[tuple[CodedBlock, Result]]:
         """Apply ``work`` to each block in threads; results come in corpus order."""
@@ -197,28 +194,33 @@ class CodedCorpus:
         """Do what :meth:`map` does from row group ``first`` on, with the number of each block's row group."""
         blocks = read_blocks(self.folders, first)
         with track(description, unit="documents") as bar:
-            wanted = blocks if self.keep is None else self._kept(blocks, first, self.keep)
+            wanted = blocks
+            if self.keep is not None and self.names is not None:
+                wanted = _kept(blocks, first, self.keep, self.names(first))
             for number, (block, result) in enumerate(in_order(work, wanted, self.threads), first):
                 yield number, block, result
                 bar.advance(block.n_texts)
 
-    def _kept(
-        self, blocks: Iterator[CodedBlock], first: int, keep: Callable[[pa.RecordBatch], pa.RecordBatch]
-    ) -> Iterator[CodedBlock]:
-        """Blocks with their documents chosen; row groups of which nothing is left have no batch of ids."""
-        ids = iter_row_groups(self.shards, self.quarantine, ("doc_id",), first)
-        ahead = next(ids, None)
-        for number, block in enumerate(blocks, first):
-            keeps = np.zeros(block.n_texts, dtype=np.bool_)
-            start = 0
-            while ahead is not None and ahead[0] == number:
-                batch = ahead[1]
-                rows = pa.array(np.arange(start, start + batch.num_rows))
-                chosen = keep(pa.record_batch([batch.column("doc_id"), rows], ["doc_id", "row"]))
-                keeps[chosen.column("row").to_numpy()] = True
-                start += batch.num_rows
-                ahead = next(ids, None)
-            yield replace(block, keeps=keeps)
+
+def _kept(
+    blocks: Iterator[CodedBlock],
+    first: int,
+    keep: Callable[[pa.RecordBatch], pa.RecordBatch],
+    names: Iterator[tuple[int, pa.RecordBatch]],
+) -> Iterator[CodedBlock]:
+    """Blocks with their documents chosen; row groups of which nothing is left have no names."""
+    ahead = next(names, None)
+    for number, block in enumerate(blocks, first):
+        keeps = np.zeros(block.n_texts, dtype=np.bool_)
+        start = 0
+        while ahead is not None and ahead[0] == number:
+            batch = ahead[1]
+            rows = pa.array(np.arange(start, start + batch.num_rows))
+            chosen = keep(pa.record_batch([batch.column("doc_id"), rows], ["doc_id", "row"]))
+            keeps[chosen.column("row").to_numpy()] = True
+            start += batch.num_rows
+            ahead = next(names, None)
+        yield replace(block, keeps=keeps)
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[tuple[Item, Result]]:

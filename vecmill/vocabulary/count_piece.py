@@ -103,22 +103,22 @@ def counting_pieces(io: StageIO, rules: TokenRules, sample: SampleSettings, mean
 
     A shard that is a file of a piece of ingest is read as that: its name in the corpus may be another one tomorrow.
     """
-    paths = shard_paths(io.inputs["ingest"])
-    quarantine = listed_ids(io.inputs["contract"] / "quarantine.parquet")
+    quarantine = listed_ids(io.small_files("contract", "quarantine.parquet") / "quarantine.parquet")
     if io.pieces is None:
+        paths = shard_paths(io.inputs["ingest"])
         ids = () if quarantine is None else tuple(quarantine.to_pylist())
-        names = tuple(path.name for path in paths)
-        n_bytes = sum(path.stat().st_size for path in paths)
+        names, n_bytes = tuple(path.name for path in paths), sum(path.stat().st_size for path in paths)
         counting = Counting(io.inputs["ingest"], names, ids, rules, sample, means, coded=False)
         return [Piece(config={}, argument=counting, n_bytes=n_bytes)]
     corpus = io.lineage["ingest"]
     wanted = []
-    for path in paths:
-        link = corpus["links"].get(path.name) or {
-            **{n: corpus[n] for n in ("stage", "key", "digest")},
-            "name": path.name,
-        }
-        ids = () if quarantine is None else _quarantined(path, quarantine)
+    for file in sorted(corpus["files"], key=lambda file: str(file["path"])):
+        name = file["path"]
+        if not name.startswith("part-"):
+            continue
+        # Of a manifest that names no pieces the corpus itself is read.
+        link = corpus.get("links", {}).get(name) or {**corpus, "name": name}
+        ids = () if quarantine is None else _quarantined(io.small_files("ingest", name) / name, quarantine)
         wanted.append(
             Piece(
                 config={
@@ -129,7 +129,7 @@ def counting_pieces(io: StageIO, rules: TokenRules, sample: SampleSettings, mean
                 },
                 argument=Counting(None, (link["name"],), ids, rules, sample, means, coded=True),
                 inputs={"read": ArtifactRef(link["stage"], link["key"], link["digest"])},
-                n_bytes=path.stat().st_size,
+                n_bytes=file["bytes"],
             )
         )
     return wanted
@@ -155,7 +155,7 @@ def count_piece(counting: Counting, io: StageIO) -> StageReport:
     StorageFull : spilled tables outgrow the disk that ``counting.means`` allows
     """
     means = counting.means
-    folder = io.inputs["read"] if counting.folder is None else counting.folder
+    folder = io.small_files("read", *counting.shards) if counting.folder is None else counting.folder
     paths = [folder / name for name in counting.shards]
     sample = counting.sample.empty()
     n_documents = n_tokens = n_text_bytes = 0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecmill.corpus.documents import iter_row_groups
 from vecmill.errors import VocabularyError
 from vecmill.kernels.word_table import OUTSIDE
 from vecmill.store.manifest import ArtifactRef
@@ -21,7 +24,7 @@ from vecmill.vocabulary.config import EncodeConfig
 from vecmill.vocabulary.count_piece import KIND as COUNT_KIND
 from vecmill.vocabulary.encode_progress import LENGTH_CLASSES, EncodeProgress, Position, encoding_digest
 from vecmill.vocabulary.held_out import leave_out, write_held_out
-from vecmill.vocabulary.passes import Corpus
+from vecmill.vocabulary.passes import Corpus, corpus_of
 from vecmill.vocabulary.phrases import Phrases, UnitIndex
 from vecmill.vocabulary.share import documents_below
 from vecmill.vocabulary.token_batches import Tools
@@ -50,12 +53,13 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     FormatError : ``documents_share`` is below 1 and the vocabulary's sample cannot be read
     """
     vocabulary = Vocabulary.load(io.inputs["vocabulary"])
-    quarantine = io.inputs["contract"] / "quarantine.parquet"
     keep = leave_out(config, documents_below(config.documents_share, io.inputs["vocabulary"]))
     coded = _coded_text(io)
-    corpus: Corpus | CodedCorpus = Corpus(io.inputs["ingest"], quarantine, config.threads, keep)
-    if coded is not None:
-        corpus = CodedCorpus(coded, io.inputs["ingest"], quarantine, config.threads, keep)
+    corpus: Corpus | CodedCorpus
+    if coded is None:
+        corpus = corpus_of(io, config.threads, keep)
+    else:
+        corpus = CodedCorpus(coded, config.threads, keep, partial(_names, io))
     phrases = Phrases.load(io.inputs["vocabulary"])
     tools = Tools(lambda: UnitIndex(vocabulary.rules, vocabulary.words, phrases), config.threads)
 
@@ -148,6 +152,10 @@ class EncodedTexts:
     n_found: int
     n_documents: int
     n_text_bytes: int
+
+
+def _names(io: StageIO, first: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    return iter_row_groups(io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet", ("doc_id",), first)
 
 
 def _coded_text(io: StageIO) -> list[Path] | None:

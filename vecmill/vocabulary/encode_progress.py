@@ -109,6 +109,9 @@ def encoding_digest(config: EncodeConfig, io: StageIO) -> str:
     for path in (io.inputs["contract"] / "quarantine.parquet", *sorted(io.inputs["vocabulary"].glob("*.parquet"))):
         if path.name != SAMPLE_FILE_NAME or config.documents_share < 1:
             digest.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
+    if "ingest" in io.lineage:
+        digest.update(io.lineage["ingest"]["digest"].encode())
+        return digest.hexdigest()
     for path in shard_paths(io.inputs["ingest"]):
         n_bytes = path.stat().st_size
         with path.open("rb") as file:

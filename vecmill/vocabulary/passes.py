@@ -68,6 +68,11 @@ class Corpus:
                 bar.advance(batch.num_rows)
 
 
+def corpus_of(io: StageIO, threads: int, keep: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None) -> Corpus:
+    """The documents that a stage after ``contract`` reads."""
+    return Corpus(io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet", threads, keep)
+
+
 @dataclass(frozen=True)
 class CorpusCounts:
     """Counted words of a corpus.
