@@ -71,6 +71,7 @@ def test_ids_are_the_words_less_those_outside(column: list[str], unit: SentenceU
         "n_sentences": len(expected),
         "n_tokens": sum(lengths),
         "n_tokens_dropped": n_found - sum(lengths),
+        "n_text_bytes_read": sum(len(text.encode()) for text in column),
         "oov_frac": (n_found - sum(lengths)) / n_found,
         "mean_sentence_tokens": sum(lengths) / len(expected),
         "max_sentence_tokens": max(lengths),
