@@ -106,11 +106,14 @@ def test_a_document_goes_with_all_that_follows_and_never_comes_back(
     name = planted(outcomes["ingest"])
     seen = told(monkeypatch, options(name, dry_run=True))
     assert "1 document, from in/2.txt" in seen
-    assert "6 artifacts would go (1 contamination, 1 contract, 1 encode, 1 ingest, 1 ingest.read, 1 vocabulary)" in seen
-    assert len(list(ArtifactStore(open_target(Path("pipelines.yaml"), "words", []).config.store).manifests())) == 6
+    assert (
+        "7 artifacts would go (1 contamination, 1 contract, 1 encode, 1 ingest, 1 ingest.read, 1 vocabulary, 1 " in seen
+    )
+    assert "1 vocabulary.count), 0 stay" in seen
+    assert len(list(ArtifactStore(open_target(Path("pipelines.yaml"), "words", []).config.store).manifests())) == 7
 
     said = told(monkeypatch, options(name))
-    assert "Removed 6 artifacts" in said
+    assert "Removed 7 artifacts" in said
     assert "Proof: 2 texts and the names of the documents were looked for in" in said
     assert "found in none" in said
     assert "No run will read them again from in/2.txt" in said
@@ -137,13 +140,17 @@ def test_copies_of_the_text_go_too_and_other_pieces_stay(place: Path, monkeypatc
     monkeypatch.setattr("vecmill.corpus.division.LARGE_BYTES", 1)
     (place / "in/3.txt").write_text(f"{TOKEN} lives in Hidden Lane, {TOKEN} does.\nThe cat stays.")
     configure(place, corpus={"sources": ["in/*.txt"], "txt_unit": "line", "duplicates": {"drop": "exact"}})
-    name = planted(run_to("ingest")["ingest"])
+    first = run_to("vocabulary")
+    name = planted(first["ingest"])
     said = told(monkeypatch, options(name))
     assert "1 document and 1 with the very same text, from in/2.txt, in/3.txt" in said
-    assert "1 ingest, 2 ingest.read, 1 ingest.thin), 2 stay" in said
-    again = run_to("ingest")["ingest"]
-    assert again.metrics["n_source_files_read"] == 2
-    assert again.metrics["n_forgotten"] == 2
+    assert "2 ingest.read, 1 ingest.thin, 1 vocabulary, 2 vocabulary.count), 4 stay" in said
+    again = run_to("vocabulary")
+    assert again["ingest"].metrics["n_source_files_read"] == 2
+    assert again["ingest"].metrics["n_forgotten"] == 2
+    # Of four files the two that held no copy were counted before.
+    n_bytes = first["vocabulary"].metrics["n_text_bytes_read"]
+    assert 0 < again["vocabulary"].metrics["n_text_bytes_read"] < n_bytes
 
 
 def test_a_document_that_is_taken_over_from_an_old_piece_is_left_out(
@@ -237,7 +244,7 @@ def test_a_store_on_s3_forgets_too(place: Path, monkeypatch: pytest.MonkeyPatch,
     outcomes = run_to("vocabulary")
     name = planted(outcomes["ingest"])
     said = told(monkeypatch, options(name))
-    assert "Removed 5 artifacts" in said
+    assert "Removed 6 artifacts" in said
     assert "found in none" in said
     keys = [each["Key"] for each in s3.list_objects_v2(Bucket="forgetful").get("Contents", [])]
     assert all(key.startswith("store/forgotten/") for key in keys), keys

@@ -24,6 +24,7 @@ from vecmill.store.memo import DigestMemo
 from vecmill.store.remote import S3_BLOCK_BYTES, explain_remote_error
 
 _ABANDONED_SECONDS = 86_400
+_MOST_SHOWN = 5
 
 
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
@@ -89,6 +90,20 @@ class RemoteBackend:
             self._remove_quietly(f"{path}/{MANIFEST_NAME}")
             self._remove_quietly(path)
             self._fs.invalidate_cache()
+            self._refuse_what_stands(path)
+
+    def _refuse_what_stands(self, path: str) -> None:
+        """Look after a removal: s3fs passes over the objects that a bulk delete answers with AccessDenied."""
+        standing = sorted(self._fs.find(self._at(path)))
+        if standing:
+            shown = ", ".join(f"{self.uri}{name[len(self._root) :]}" for name in standing[:_MOST_SHOWN])
+            more = f" and {len(standing) - _MOST_SHOWN:,} more" if len(standing) > _MOST_SHOWN else ""
+            raise StoreError(
+                f"the storage did not delete {shown}{more}, and reported no error",
+                expected="that what is removed is gone",
+                todo="let these credentials delete objects (s3:DeleteObject, see infra/s3), lift what locks them, and "
+                "run the same command again",
+            )
 
     @contextmanager
     def scratch(self, label: str) -> Iterator[Path]:
