@@ -172,8 +172,8 @@ def predict(runs: Runs, counts: Any, options: argparse.Namespace) -> dict[str, A
     """Predicted words a second, and how far the simulation is from them."""
     from vecmill.distributed.cost import CostModel, Link
     from vecmill.distributed.replicas import round_words
-    from vecmill.distributed.tiers import touch_rates
     from vecmill.words.config import SkipgramConfig
+    from vecmill.words.touch_rates import touch_rates
 
     config = SkipgramConfig()
     # measured where the rows are what is predicted: the same training with another number of workers

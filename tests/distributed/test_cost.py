@@ -4,10 +4,10 @@ import pytest
 from reference.words_corpora import encoded, planted_synonyms, vocabulary_of
 from vecmill.distributed.cost import CostModel, Link
 from vecmill.distributed.replicas import round_words
-from vecmill.distributed.tiers import touch_rates
 from vecmill.distributed.trainer import train_shared
 from vecmill.distributed.transport import OneProcess
 from vecmill.words.config import SkipgramConfig
+from vecmill.words.touch_rates import touch_rates
 from vecmill.words.trainer import prepared_run
 
 

@@ -5,7 +5,7 @@ from reference.words_corpora import encoded, planted_synonyms, vocabulary_of
 from vecmill.distributed import worker as worker_module
 from vecmill.distributed.exchange import Traffic, exchange_rows
 from vecmill.distributed.replicas import round_words
-from vecmill.distributed.tiers import due_tier, tiers_of, touch_rates
+from vecmill.distributed.tiers import due_tier, tiers_of
 from vecmill.distributed.trainer import train_shared
 from vecmill.distributed.transport import OneProcess
 from vecmill.distributed.worker import MATRICES, Worker
@@ -15,6 +15,7 @@ from vecmill.words.checkpoint import Checkpoints
 from vecmill.words.config import CbowConfig, SkipgramConfig
 from vecmill.words.model import copied_model, same_vectors
 from vecmill.words.run import EPOCH, StreamKeys
+from vecmill.words.touch_rates import touch_rates
 from vecmill.words.trainer import prepared_run, train_vectors
 
 SETTINGS = {"dim": 8, "window": 3, "epochs": 2, "sample": 0.01, "threads": 1}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reference.negative_sampling import Example, examples
-from vecmill.kernels.negative_sampling import make_workspace
+from vecmill.kernels.negative_sampling import Workspace, make_workspace
 from vecmill.kernels.sampling import Sampler, make_sampler
 from vecmill.kernels.sigmoid import SigmoidTable, exact_sigmoid
 
@@ -56,6 +56,16 @@ class Case:
             draw_key=DRAW_KEY,
         )
 
+    def workspace(self) -> Workspace:
+        """Memory of one thread."""
+        return make_workspace(
+            chunk_tokens=self.token_ids.size,
+            window=self.window,
+            n_negatives=self.n_negatives,
+            row_length=self.dim,
+            dtype=self.dtype,
+        )
+
     def run(
         self,
         kernel: Callable[..., tuple[float, int]],
@@ -64,16 +74,11 @@ class Case:
         first: int = 0,
         last: int | None = None,
         table: SigmoidTable | None = None,
+        work: Workspace | None = None,
     ) -> tuple[float, int]:
         """Train this case's model in place on the positions [first, last)."""
         last = self.token_ids.size if last is None else last
-        work = make_workspace(
-            chunk_tokens=last - first,
-            window=self.window,
-            n_negatives=self.n_negatives,
-            row_length=self.dim,
-            dtype=self.dtype,
-        )
+        work = work or self.workspace()
         return kernel(
             self.token_ids,
             self.sentence_offsets,

@@ -25,7 +25,7 @@ def a_run(config, n_sentences=300, seed=3):
     model = initial_model(len(vocabulary), config.dim, np.random.default_rng(1))
     model.context_vectors[:, : config.dim] = np.random.default_rng(2).normal(size=(len(vocabulary), config.dim))
     heldout = heldout_sentences(n_sentences, config, seed)
-    return TrainingRun(token_ids, offsets, sampler, model, config, seed, heldout)
+    return TrainingRun(token_ids, offsets, vocabulary.counts, sampler, model, config, seed, heldout)
 
 
 @pytest.mark.parametrize("config", [SkipgramConfig(**SETTINGS), CbowConfig(kind="cbow", **SETTINGS)])

@@ -153,7 +153,7 @@ def test_failure_of_one_thread_stops_the_others(monkeypatch):
     config = SkipgramConfig(**SMALL)
     sampler = make_sampler(counts, sample=0, negative_exponent=0.75)
     model = initial_model(counts.size, config.dim, np.random.default_rng(0))
-    run = TrainingRun(token_ids, sentence_offsets, sampler, model, config, seed=0)
+    run = TrainingRun(token_ids, sentence_offsets, counts, sampler, model, config, seed=0)
     half = token_ids.size // 2
     progress = Progress(cuts=[0, half, token_ids.size], positions=[0, half])
     totals = Totals(Recorder(), "epoch 1/1")

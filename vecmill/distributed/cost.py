@@ -6,7 +6,7 @@ A round of K machines takes
 
 seconds: w words of each machine at its measured speed of c words a second; two messages of latency L; and the bytes
 of both halves of an exchange, a to the owners of rows and b back, through a link of B bytes a second that sends and
-receives at once. What a and b are follows from the expected touches of each row (``tiers.touch_rates``): a row with
+receives at once. What a and b are follows from the expected touches of each row (``words.touch_rates``): a row with
 rate r is touched by a worker in m words with probability 1 - exp(-r m). So a machine sends the rows it touched to their
 owners, all but its own share 1/K, and gets back what any of the K touched, all but its own share.
 """

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vecmill.distributed.combine import Way
 from vecmill.distributed.exchange import Traffic, exchange_rows
-from vecmill.distributed.tiers import due_tier, tiers_of, touch_rates
+from vecmill.distributed.tiers import due_tier, tiers_of
 from vecmill.distributed.transport import Transport
 from vecmill.distributed.worker import Worker
 from vecmill.errors import VecmillError
@@ -28,16 +28,11 @@ from vecmill.words.model import copied_model, same_vectors
 from vecmill.words.progress_state import Progress
 from vecmill.words.run import EPOCH, StreamKeys, Totals, TrainingRun
 from vecmill.words.schedule import learning_rate_at
+from vecmill.words.touch_rates import PAIR_CURVATURE, curvatures, touch_rates
 
 # In a small corpus rounds are shorter, so that an epoch has this many; and no shorter than this.
 MIN_ROUNDS = 32
 MIN_ROUND_WORDS = 64
-
-# Curvature of the loss of one pair along a row's change, an effective one: the rows that a row meets move with it.
-# Smaller ones keep more of the sum. With 8 workers, one epoch of the reviews and one seed, 0.05, 0.2 and 1 gave a mean
-# Spearman of 0.307, 0.293 and 0.251, one worker 0.327; 0.05 had a mean loss of 2.62 against 2.56 with 0.2, which is the
-# swing of the first rounds. In between, for safety with other learning rates.
-PAIR_CURVATURE = 0.1
 
 
 def round_words(sync_words: int, slice_words: int) -> int:
@@ -106,13 +101,7 @@ class Replicas:
             name: tiers_of(each, self.round_words, distributed.tiers)
             for name, each in zip(("center_vectors", "context_vectors"), rates, strict=True)
         }
-        # A centre vector's occurrence lies in the windows of its neighbours, about one for each word of its own window,
-        # and meets all outputs of each; a context vector's touch meets each word of one window.
-        window = (config.window + 1) if config.dynamic_window else 2 * config.window
-        self._curvatures = {
-            "center_vectors": curvature * window * (1 + config.negative_samples),
-            "context_vectors": curvature * window,
-        }
+        self._curvatures = curvatures(config, curvature)
         self._way = way
         self._last_changes = last_changes
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vecmill.kernels.sampling import keep_probabilities
-
 # Exchanges of one tier for one of the next.
 TIER_RATIO = 4
 # A row is put in the coldest tier in which a worker is expected to touch it at most this often between two exchanges;
@@ -18,22 +16,12 @@ TIER_RATIO = 4
 QUIET_TOUCHES = 16.0
 
 
-def touch_rates(
-    counts: npt.NDArray[np.int64], *, sample: float, negative_exponent: float, negative_samples: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Expected touches of each row for one word of text: of center vectors, of context vectors; float64[n_words]."""
-    frequencies = counts / counts.sum()
-    kept: npt.NDArray[np.float64] = frequencies * keep_probabilities(counts, sample)
-    weights = counts.astype(np.float64) ** negative_exponent
-    return kept, kept + kept.sum() * negative_samples * weights / weights.sum()
-
-
 def tiers_of(rates: npt.NDArray[np.float64], words: float, n_tiers: int) -> npt.NDArray[np.uint8]:
     """The tier of each row, 0 the hottest.
 
     Parameters
     ----------
-    rates : expected touches for one word, see :func:`touch_rates`
+    rates : expected touches for one word, see :func:`~vecmill.words.touch_rates.touch_rates`
     words : words that a worker trains between two exchanges of tier 0
     n_tiers : how many there are
     """

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vecmill.distributed.combine import Way
 from vecmill.distributed.exchange import Traffic
-from vecmill.distributed.replicas import PAIR_CURVATURE, Replicas, RoundRecord
+from vecmill.distributed.replicas import Replicas, RoundRecord
 from vecmill.distributed.shards import SharedRounds
 from vecmill.distributed.transport import Transport
 from vecmill.distributed.worker import MATRICES
@@ -22,6 +22,7 @@ from vecmill.words.config import CbowConfig, SkipgramConfig
 from vecmill.words.heldout import measure_heldout
 from vecmill.words.progress_state import Progress
 from vecmill.words.run import TrainingRun
+from vecmill.words.touch_rates import PAIR_CURVATURE
 from vecmill.words.trainer import EpochTrainer, Training, checkpoints_of, train_run
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -83,3 +85,34 @@ def follow_rows(
         else:
             for d in range(changes.shape[1]):
                 replica[row, d] = reference[row, d]
+
+
+@kernel
+def settle_rows(
+    shared: npt.NDArray[np.floating],
+    own: npt.NDArray[np.floating],
+    seen: npt.NDArray[np.floating],
+    touches: npt.NDArray[np.float64],
+    step: float,
+    n_threads: int,
+) -> None:
+    """Add what a thread has changed in its own rows to the shared ones, and bring its own up to these.
+
+    shared[r] += g(N n) / g(n) / N · (own[r] - seen[r]) with g(n) = 1 - exp(-step · n), n = touches[r], N = n_threads;
+    then own[r] = seen[r] = shared[r].
+
+    Parameters
+    ----------
+    shared : floating[n_words, row_length], changed by all threads without locks
+    own, seen : floating[n_rows, row_length], n_rows <= n_words: the thread's rows, and what they were the last time
+    touches : float64[n_rows], expected touches of each row by one thread between two calls, >= 0
+    step : learning rate times curvature of a touch, >= 0
+    """
+    for r in range(own.shape[0]):
+        x = step * touches[r]
+        weight = own.dtype.type(math.expm1(-n_threads * x) / (n_threads * math.expm1(-x)) if x > 0 else 1.0)
+        for d in range(own.shape[1]):
+            value = shared[r, d] + weight * (own[r, d] - seen[r, d])
+            shared[r, d] = value
+            own[r, d] = value
+            seen[r, d] = value

@@ -36,6 +36,8 @@ class VectorWorkspace(NamedTuple):
     spare_row : float32[row length], zeros: stands for an output that does not count
     mean : float32[row length], CBOW's input
     changes : float32[padded outputs + 1, row length], what a window adds to rows, where they do not fit the registers
+    own_rows : int64[3], how many of the first words have rows of the thread's own in place of the model's, and the
+        addresses of its center and context vectors; see ``vecmill.words.own_rows``
     """
 
     kept_ids: npt.NDArray[np.int32]
@@ -49,6 +51,7 @@ class VectorWorkspace(NamedTuple):
     spare_row: npt.NDArray[np.float32]
     mean: npt.NDArray[np.float32]
     changes: npt.NDArray[np.float32]
+    own_rows: npt.NDArray[np.int64]
 
 
 def make_vector_workspace(*, chunk_tokens: int, window: int, n_negatives: int, row_length: int) -> VectorWorkspace:
@@ -67,6 +70,7 @@ def make_vector_workspace(*, chunk_tokens: int, window: int, n_negatives: int, r
         spare_row=spare_row,
         mean=np.empty(row_length, np.float32),
         changes=np.empty((padded_outputs(n_outputs) + 1, row_length), np.float32),
+        own_rows=np.zeros(3, np.int64),
     )
 
 
@@ -142,16 +146,21 @@ def look_ahead(
     place = i % REMEMBERED  # indexed in full below: array slices count references
     counter = draw_key + np.uint64(work.kept_positions[i]) * np.uint64(n_outputs) * GAMMA
     row_bytes = n_vectors * LANES * 4
+    # Addresses, not arrays: handing an array on counts references, which takes a third of the speed.
+    n_own = work.own_rows[0]
     newest = work.kept_ids[min(i + window, end - 1)]
-    prefetch_row(center_vectors.ctypes.data + newest * row_bytes, n_vectors)
-    start = context_vectors.ctypes.data
-    center_row = start + work.kept_ids[i] * row_bytes
+    start = work.own_rows[1] if newest < n_own else center_vectors.ctypes.data
+    prefetch_row(start + newest * row_bytes, n_vectors)
+    shared, own = context_vectors.ctypes.data, work.own_rows[2]
+    center = work.kept_ids[i]
+    center_row = (own if center < n_own else shared) + center * row_bytes
     prefetch_row(center_row, n_vectors)
     work.output_rows[place, 0] = center_row
     repeated = False
     for o in range(1, n_outputs):
         counter += GAMMA
-        row = start + draw_negative(mix64(counter), sampler) * row_bytes
+        word_id = draw_negative(mix64(counter), sampler)
+        row = (own if word_id < n_own else shared) + word_id * row_bytes
         prefetch_row(row, n_vectors)
         work.output_rows[place, o] = row
         if n_outputs <= MOST_IN_REGISTERS:
@@ -183,10 +192,12 @@ def _merge_repeated(place: int, n_outputs: int, differ: bool, work: VectorWorksp
 @inlined_kernel
 def gather_inputs(i: int, n_vectors: int, center_vectors: npt.NDArray[np.float32], work: VectorWorkspace) -> int:
     """Write the addresses of the rows around centre word i, and a spare one after them; returns their number."""
-    start, row_bytes = center_vectors.ctypes.data, n_vectors * LANES * 4
+    row_bytes = n_vectors * LANES * 4
+    n_own, shared, own = work.own_rows[0], center_vectors.ctypes.data, work.own_rows[1]
     n = 0
     for j in range(work.lefts[i], work.rights[i]):
-        work.input_rows[n] = start + work.kept_ids[j] * row_bytes
+        word_id = work.kept_ids[j]
+        work.input_rows[n] = (own if word_id < n_own else shared) + word_id * row_bytes
         n += j != i
     work.input_rows[n] = work.spare_row.ctypes.data
     return n

@@ -3,6 +3,7 @@
 The corpus is cut into as many slices as there are threads, each slice into chunks of tokens. A thread takes its slice
 chunk by chunk; between two chunks it reports progress, and stops where a checkpoint is due. Random draws belong to
 positions in the corpus (see ``vecmill.kernels.sampling``), so every thread has its own and none depends on the cut.
+Rows of the commonest words are shared a little later than the others, see ``own_rows``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from vecmill.kernels.negative_sampling import Workspace
 from vecmill.progress import Bar
+from vecmill.words.own_rows import OwnRows
 from vecmill.words.progress_state import Progress
 from vecmill.words.run import CHUNK_TOKENS, EPOCH, StreamKeys, Totals, TrainingRun
 from vecmill.words.schedule import learning_rate_at
@@ -62,10 +64,12 @@ class Hogwild:
         def learning_rate(at: int) -> float:
             return learning_rate_at(run.config, (epoch + (at - first) / (last - first)) / run.config.epochs)
 
+        own = OwnRows(run, self.threads, work)
         while position < last and not run.stop.is_set():
-            stop = min(position + CHUNK_TOKENS, last)
+            stop = min(position + own.interval, last)
             rates = learning_rate(position), learning_rate(stop)
             loss, n_pairs = run.train_chunk(run.model, work, position, stop, rates, keys, epoch)
+            own.settle(rates[1])
             totals.add(loss, n_pairs, stop - position)
             position = stop
             if due():

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from vecmill.errors import TrainingDiverged
 from vecmill.kernels.cbow import train_cbow
 from vecmill.kernels.negative_sampling import Workspace, make_workspace
+from vecmill.kernels.row_exchange import settle_rows
 from vecmill.kernels.sampling import Sampler
 from vecmill.kernels.sigmoid import SigmoidTable, sigmoid_table
 from vecmill.kernels.skipgram import train_skipgram
@@ -71,6 +72,7 @@ class TrainingRun:
     Attributes
     ----------
     token_ids, sentence_offsets : the corpus, see :func:`~vecmill.words.trainer.train_vectors`
+    counts : int64[n_words], how often each word occurs
     sampler : sub-sampling and negatives of its vocabulary
     model : the vectors that come out in the end
     heldout : int64[n], rising: the sentences that are not trained on
@@ -79,6 +81,7 @@ class TrainingRun:
 
     token_ids: npt.NDArray[np.int32]
     sentence_offsets: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
     sampler: Sampler
     model: WordModel
     config: WordTrainerConfig
@@ -153,8 +156,11 @@ class TrainingRun:
         return loss, n_pairs
 
     def compile_kernel(self) -> None:
-        """Call the kernel on nothing, so that it is compiled."""
+        """Call the kernels on nothing, so that they are compiled."""
         self.call_kernel(self.model, self.workspace(), 0, 0, 0, (0.0, 0.0), StreamKeys.of(self.seed, EPOCH, 0))
+        if self.config.threads != 1:
+            nothing = np.empty((0, self.model.context_vectors.shape[1]), np.float32)
+            settle_rows(nothing, nothing, nothing, np.empty(0), 0.0, 0)
 
     def call_kernel(
         self,

@@ -116,6 +116,7 @@ def train_subword_vectors(
     run = SubwordRun(
         token_ids=token_ids,
         sentence_offsets=sentence_offsets,
+        counts=counts,
         sampler=make_sampler(counts, sample=config.sample, negative_exponent=config.negative_exponent),
         model=WordModel(rows.center_vectors, rows.context_vectors[: counts.size], config.dim),
         config=config,

@@ -124,6 +124,7 @@ def prepared_run(
     run = TrainingRun(
         token_ids=token_ids,
         sentence_offsets=sentence_offsets,
+        counts=counts,
         sampler=make_sampler(counts, sample=config.sample, negative_exponent=config.negative_exponent),
         model=initial_model(counts.size, config.dim, np.random.default_rng(random_branch(seed, INITIAL_VECTORS))),
         config=config,
