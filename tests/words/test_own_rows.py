@@ -68,7 +68,7 @@ def test_one_thread_and_little_text_have_none(shared_late):
         work = run.workspace()
         own = OwnRows(run, threads, work)
         assert (work.own_rows[0] > 0) == has_some
-        assert own.interval == (256 if has_some else CHUNK_TOKENS)
+        assert own.step == (256 if has_some else CHUNK_TOKENS)
 
 
 def test_what_threads_changed_is_in_the_model_and_in_each_others_rows(shared_late):
@@ -82,7 +82,10 @@ def test_what_threads_changed_is_in_the_model_and_in_each_others_rows(shared_lat
     first._matrices[1].own[:] += 1
     second._matrices[1].own[:] += 10
     for own in (first, second, first):
-        own.settle(0.0)  # no rate: no step goes far, changes add up
+        own.trained(255, 0.0)
+    np.testing.assert_array_equal(run.model.context_vectors, before)  # it is not time yet
+    for own in (first, second, first):
+        own.trained(256, 0.0)  # no rate: no step goes far, changes add up
     np.testing.assert_allclose(run.model.context_vectors[:n], before[:n] + 11, rtol=1e-6)
     np.testing.assert_array_equal(run.model.context_vectors[n:], before[n:])
     np.testing.assert_array_equal(first._matrices[1].own, run.model.context_vectors[:n])

@@ -105,8 +105,8 @@ def settle_rows(
     ----------
     shared : floating[n_words, row_length], changed by all threads without locks
     own, seen : floating[n_rows, row_length], n_rows <= n_words: the thread's rows, and what they were the last time
-    touches : float64[n_rows], expected touches of each row by one thread between two calls, >= 0
-    step : learning rate times curvature of a touch, >= 0
+    touches : float64[n_rows], expected touches of each row by one thread since the last call, >= 0, in any unit
+    step : learning rate times curvature of a touch, by the same unit, >= 0
     """
     for r in range(own.shape[0]):
         x = step * touches[r]

@@ -66,12 +66,13 @@ class Hogwild:
 
         own = OwnRows(run, self.threads, work)
         while position < last and not run.stop.is_set():
-            stop = min(position + own.interval, last)
+            stop = min(position + own.step, last)
             rates = learning_rate(position), learning_rate(stop)
             loss, n_pairs = run.train_chunk(run.model, work, position, stop, rates, keys, epoch)
-            own.settle(rates[1])
+            own.trained(stop - position, rates[1])
             totals.add(loss, n_pairs, stop - position)
             position = stop
             if due():
                 break
+        own.settle(learning_rate(position))
         return position

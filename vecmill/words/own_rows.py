@@ -41,7 +41,7 @@ class _Matrix:
     shared: npt.NDArray[np.float32]
     own: npt.NDArray[np.float32]
     seen: npt.NDArray[np.float32]
-    touches: npt.NDArray[np.float64]
+    touch_rates: npt.NDArray[np.float64]
     curvature: float
 
 
@@ -56,20 +56,21 @@ class OwnRows:
 
     Attributes
     ----------
-    interval : tokens that the thread may train before it has to settle
+    step : tokens that the thread may train before it calls ``trained``
     """
 
     def __init__(self, run: TrainingRun, threads: int, work: object) -> None:
-        self.interval = CHUNK_TOKENS
+        self.step = CHUNK_TOKENS
         self._threads = threads
+        self._n_trained = 0
+        self._interval = interval = max(1, STALE_TOKENS // threads)
         self._matrices: list[_Matrix] = []
-        interval = max(1, min(CHUNK_TOKENS, STALE_TOKENS // threads))
         n_rows = min(interval // TOKENS_PER_ROW, run.counts.size // WORDS_PER_ROW)
         if not isinstance(work, VectorWorkspace) or threads < 2 or n_rows == 0:
             return
         if run.n_tokens // threads < MIN_SETTLINGS * interval:
             return
-        self.interval = interval
+        self.step = min(CHUNK_TOKENS, interval)
         config = run.config
         rates = touch_rates(
             run.counts,
@@ -80,12 +81,19 @@ class OwnRows:
         for (name, curvature), rate in zip(curvatures(config).items(), rates, strict=True):
             shared = getattr(run.model, name)
             own = shared[:n_rows].copy()
-            self._matrices.append(_Matrix(shared, own, own.copy(), rate[:n_rows] * interval, curvature))
+            self._matrices.append(_Matrix(shared, own, own.copy(), rate[:n_rows], curvature))
         centers, contexts = self._matrices
         work.own_rows[:] = n_rows, centers.own.ctypes.data, contexts.own.ctypes.data
+
+    def trained(self, n_tokens: int, learning_rate: float) -> None:
+        """Note that the thread has trained so much, and settle where it is time."""
+        self._n_trained += n_tokens
+        if self._n_trained >= self._interval:
+            self.settle(learning_rate)
 
     def settle(self, learning_rate: float) -> None:
         """Add what has changed to the model, and take over what others have added; afterwards nothing is held back."""
         for each in self._matrices:
-            step = learning_rate * each.curvature
-            settle_rows(each.shared, each.own, each.seen, each.touches, step, self._threads)
+            step = learning_rate * each.curvature * self._n_trained
+            settle_rows(each.shared, each.own, each.seen, each.touch_rates, step, self._threads)
+        self._n_trained = 0
