@@ -81,7 +81,7 @@ def test_what_threads_changed_is_in_the_model_and_in_each_others_rows(shared_lat
     n = works[0].own_rows[0]
     first._matrices[1].own[:] += 1
     second._matrices[1].own[:] += 10
-    for own in (first, second, first):
+    for own in (first, second):
         own.trained(255, 0.0)
     np.testing.assert_array_equal(run.model.context_vectors, before)  # it is not time yet
     for own in (first, second, first):
