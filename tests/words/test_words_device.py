@@ -68,6 +68,8 @@ def test_without_a_gpu_the_processor_trains_and_one_line_says_why(device, monkey
 
 
 def test_why_there_is_no_gpu(monkeypatch):
+    import torch  # which opens libraries by the function that is replaced below
+
     look = device_module.no_gpu.__wrapped__
     monkeypatch.setattr(device_module, "find_spec", lambda name: None)
     assert look() == "torch is not installed (pip install 'vecmill[encoders]')"
@@ -78,8 +80,6 @@ def test_why_there_is_no_gpu(monkeypatch):
 
     monkeypatch.setattr(device_module.ctypes, "CDLL", no_driver)
     assert look() == "this machine has no NVIDIA driver (libcuda.so.1)"
-    import torch
-
     monkeypatch.setattr(device_module.ctypes, "CDLL", lambda name: None)
     monkeypatch.setattr(torch.version, "cuda", None)
     assert look() == f"torch {torch.__version__} is built without CUDA"
