@@ -33,6 +33,16 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # else a search for credential
 os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.environ["AWS_CONFIG_FILE"] = os.devnull
 
 
+# Rooms whose tests start programs and wait for them, the longest first.
+_LONG_ROOMS = ("flows", "engine", "registry", "tuning", "distributed", "cli")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long rooms first, so that at the end no worker of pytest waits for the other one's last file."""
+    order = {room: place for place, room in enumerate(_LONG_ROOMS)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
+
 @pytest.fixture(autouse=True)
 def _no_session_of_another_server() -> Iterator[None]:
     """boto3 keeps the credentials that its first client found, and each server of the tests has keys of its own."""
