@@ -1,3 +1,4 @@
+import ast
 import os
 import re
 import subprocess
@@ -53,6 +54,26 @@ def test_few_modules_speak_to_numba():
     assert sorted(speakers) == [
         *("byte_bits.py", "jit.py", "subword_pairs.py", "subword_steps.py", "vector_code.py", "vector_steps.py"),
     ]
+
+
+def test_kernels_without_an_entry_for_python_are_called_by_kernels_only():
+    inlined = {
+        f"vecmill.kernels.{path.stem}.{node.name}"
+        for path in ROOM.glob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+        and any(isinstance(each, ast.Name) and each.id == "inlined_kernel" for each in node.decorator_list)
+    }
+    assert len(inlined) > 10
+    outside = [path for path in (*ROOM.parent.rglob("*.py"), *TESTS.rglob("*.py")) if path.parent != ROOM]
+    imported = {
+        (path.name, f"{node.module}.{alias.name}")
+        for path in outside
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert not [each for each in imported if each[1] in inlined]
 
 
 def test_nan_and_infinity_are_not_assumed_away():

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies_text import texts
 
-from vecmill.kernels import byte_bits
-from vecmill.kernels.byte_bits import LEAVES, LOWERS, lower_eight, mark_bytes
-from vecmill.kernels.word_table import key_of_plain
+from vecmill.kernels import byte_bits, word_table
+from vecmill.kernels.byte_bits import LEAVES, LOWERS, mark_bytes
+from vecmill.kernels.jit import COMPILES, kernel
+from vecmill.kernels.tokens import find_tokens
 from vecmill.text.rules import PATTERNS, TokenRules
 from vecmill.text.sentences import SentenceUnit, split_sentences
 from vecmill.text.tokenize import tokenize, tokenize_column
@@ -37,6 +38,16 @@ GAPS = st.sampled_from(
 )
 ascii_texts = st.lists(st.tuples(ASCII_WORDS, GAPS), max_size=30).map(lambda parts: "".join(a + b for a, b in parts))
 rules = st.builds(TokenRules, st.sampled_from(sorted(PATTERNS)), st.booleans())
+
+
+@kernel
+def _key_of_plain(data: np.ndarray, start: int, n_bytes: int, letters: np.uint64) -> np.uint64:
+    return word_table.key_of_plain(data, start, n_bytes, letters)
+
+
+@kernel
+def _lower_eight(eight: np.uint64, letters: np.uint64) -> np.uint64:
+    return byte_bits.lower_eight(eight, letters)
 
 
 @settings(max_examples=200, deadline=None)
@@ -66,7 +77,7 @@ def test_texts_with_text_behind_give_the_words_of_the_scalar_tokenizer(
 def test_words_of_one_key_are_told_apart() -> None:
     """Two words made to have the same 64-bit key."""
     same_key = ["abcdefghbaatpaav", "yfdisrdn8gw82iv8"]
-    keys = {int(key_of_plain(np.frombuffer(word.encode() + bytes(8), np.uint8), 0, 16, LOWERS)) for word in same_key}
+    keys = {int(_key_of_plain(np.frombuffer(word.encode() + bytes(8), np.uint8), 0, 16, LOWERS)) for word in same_key}
     assert len(keys) == 1, "the keys are computed in another way now: find another pair"
     text = " ".join([same_key[0], same_key[1].upper(), "other", *reversed(same_key)])
     tokens = tokenize_column(pa.array([text, FILLER], pa.string()))
@@ -86,7 +97,7 @@ def test_bits_are_those_of_each_byte(content: bytes, start: int, letters: np.uin
     expected = [chr(byte) in "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ" or byte >= 128 for byte in content[start:]]
     assert member.astype(bool).tolist() == expected
     eight = byte_bits._eight_bytes_twin(data, start)
-    lowered = int(lower_eight(eight, letters)).to_bytes(8, "little")
+    lowered = int(_lower_eight(eight, letters)).to_bytes(8, "little")
     assert lowered == (content[start : start + 8].lower() if letters == LOWERS else content[start : start + 8])
 
 
@@ -115,3 +126,13 @@ def test_an_end_mark_waits_behind_an_apostrophe() -> None:
     tokens = tokenize_column(pa.array([text, FILLER], pa.string()), unit="sentence")
     lengths = np.diff(tokens.sentence_offsets).tolist()
     assert lengths[:-1] == [len(tokenize(piece)) for piece in split_sentences(text)]
+
+
+@pytest.mark.skipif(not COMPILES, reason="nothing is compiled")
+def test_the_scanner_is_compiled_once_whatever_column_it_reads() -> None:
+    texts = pa.array(["Some words, and ünicode"])
+    written = pa.StringArray.from_buffers(1, texts.buffers()[1], pa.py_buffer(texts.buffers()[2].to_pybytes()))
+    for column in (texts, written, texts.slice(1), pa.array([], pa.string())):
+        tokenize_column(column, TokenRules(), "sentence")
+    for compiled in (find_tokens, word_table.number_words, word_table._number_of):
+        assert len(compiled.signatures) == 1  # type: ignore[attr-defined]

@@ -39,12 +39,16 @@ def kernel(function: F) -> F:
 
 
 def inlined_kernel(function: F) -> F:
-    """A :func:`kernel` that becomes part of each kernel that calls it, and so knows the constants it is called with."""
-    return _compiled(function, forceinline=True)
+    """A :func:`kernel` that becomes part of each kernel that calls it, and so knows the constants it is called with.
+
+    Kernels only may call it: it has no entry for Python, which would take its share of the time of compiling.
+    """
+    return _compiled(function, forceinline=True, no_cpython_wrapper=True)
 
 
 def _compiled(function: F, **more: bool) -> F:
-    options = {"nogil": True, "fastmath": set(FASTMATH_FLAGS), "error_model": "numpy", **more}
+    # Without the entry for C code, which nobody uses and which takes its time to compile.
+    options = {"nogil": True, "fastmath": set(FASTMATH_FLAGS), "error_model": "numpy", "no_cfunc_wrapper": True, **more}
     cache_folder = os.environ.get(CACHE_VARIABLE)
     if not cache_folder:
         return numba.njit(**options)(function)  # type: ignore[no-any-return]

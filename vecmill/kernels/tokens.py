@@ -249,7 +249,9 @@ def find_tokens(
                 data, keys, places, is_beyond, n_staged, letters, lower, automaton.folds, table, enters, codes, n_tokens
             )
             if has_breaks:
-                breaks[n_tokens : n_tokens + n_numbered] = levels[:n_numbered]
+                # One by one: assigning a slice would compile the words of an error message about shapes with it.
+                for k in range(n_numbered):
+                    breaks[n_tokens + k] = levels[k]
             n_tokens += n_numbered
             if n_numbered < n_staged:
                 how, pos, level, is_pending = FULL, places[n_numbered, 0], np.int64(levels[n_numbered]), False

@@ -18,6 +18,9 @@ from vecmill.kernels.jit import inlined_kernel, kernel
 # Target of a word whose folded form is not known yet, and of one that is not in the vocabulary.
 PENDING, OUTSIDE = -2, -1
 _NO_ROOM = -3
+# A plain 0 would be a type of its own to numba, and the functions that it is handed to would be compiled once more.
+_ITSELF: int = np.int64(0)  # type: ignore[assignment]
+_LATER: int = np.int64(PENDING)  # type: ignore[assignment]
 
 # Words up to this many bytes are their own key.
 KEY_BYTES = 7
@@ -166,7 +169,7 @@ def number_staged(
             folds = folding and is_beyond[j]
             number = OUTSIDE
             if enters or folds:
-                target = PENDING if folds else 0
+                target = _LATER if folds else _ITSELF
                 number = _enter(data, places[j, 0], places[j, 1], lower, table, slot, key, target)
                 if number < 0:
                     n_numbered = j
@@ -174,10 +177,10 @@ def number_staged(
         codes[first_code + j] = number
     for j in range(n_numbered):
         start, stop = places[j, 0], places[j, 1]
-        number = codes[first_code + j]
+        number = np.int64(codes[first_code + j])  # type: ignore[assignment]
         if stop - start <= KEY_BYTES or number < 0 or _same(data, start, stop, letters, table, number):
             continue
-        target = PENDING if folding and is_beyond[j] else 0
+        target = _LATER if folding and is_beyond[j] else _ITSELF
         number = _number_of(data, start, stop, keys[j], letters, lower, table, enters or target != 0, target)
         if number == _NO_ROOM:
             return j
@@ -240,7 +243,7 @@ def number_words(
     """
     for w in range(start_at, word_bounds.shape[0] - 1):
         start, stop = word_bounds[w], word_bounds[w + 1]
-        number = _number_of(data, start, stop, _key_of(data, start, stop), LEAVES, lower, table, enters, 0)
+        number = _number_of(data, start, stop, _key_of(data, start, stop), LEAVES, lower, table, enters, _ITSELF)
         if number == _NO_ROOM:
             return w
         numbers[w] = number

@@ -28,6 +28,7 @@ from vecmill.kernels.tokens import (
     find_tokens,
 )
 from vecmill.kernels.word_table import OUTSIDE, PENDING, WordTable, number_words, rehash
+from vecmill.text.arrow_columns import number_column
 from vecmill.text.automaton import automaton_of
 from vecmill.text.rules import TokenRules
 from vecmill.text.sentences import SentenceUnit
@@ -41,6 +42,7 @@ _MAX_FORMS = 1 << 18
 
 _UNLIMITED = 1 << 62
 _AS_THEY_ARE = np.arange(256, dtype=np.uint8)
+_AS_THEY_ARE.flags.writeable = False
 
 # Bytes of the index for a word, besides its letters: offset, target, and slots of 16 bytes, up to four for each word
 # when the table has just grown and the old one still stands.
@@ -193,7 +195,7 @@ class WordIndex:
         start, stop = self._n_folded, len(self)
         pending = start + np.flatnonzero(self._table.targets[start:stop] == PENDING)
         if len(pending):
-            forms = pl.Series(self.words().take(pa.array(pending)), dtype=pl.String)
+            forms = pl.Series(self.words().take(number_column(pending)), dtype=pl.String)
             folded = fold(forms, self.rules).to_arrow(compat_level=pl.CompatLevel.oldest())
             self._table.targets[pending] = self.number(folded)
         self._n_folded = len(self)
@@ -301,6 +303,8 @@ def _buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
     if len(texts):
         bounds = np.frombuffer(offsets, dtype=kind)[texts.offset : texts.offset + len(texts) + 1]
     content = np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else np.zeros(1, dtype=np.uint8)
+    # Whether Arrow lets us write depends on where a column comes from, and kernels would be compiled for both.
+    content.flags.writeable = False
     return content, bounds.astype(np.int64)
 
 
