@@ -9,17 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import Literal
 
 from vecmill.corpus.assembly import assemble
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.dedup import Fingerprints, fingerprint
 from vecmill.corpus.division import Reading, divide, reading_piece, with_what_stands
 from vecmill.corpus.language import LanguageFinder
+from vecmill.corpus.ledger import Rule
 from vecmill.corpus.listing import SourceFile, list_sources
 from vecmill.corpus.piece_files import PieceWriter, holds_forgotten
 from vecmill.corpus.record import Document
-from vecmill.corpus.shards import ROW_GROUP_ROWS
+from vecmill.corpus.shards import ROW_GROUP_ROWS, Columns
 from vecmill.corpus.sources import read_documents
 from vecmill.errors import SourceError
 from vecmill.store.loose_pieces import pieces_of
@@ -75,19 +75,40 @@ def read_piece(reading: Reading, io: StageIO) -> StageReport:
                     io.advance(file.n_bytes)
                 continue
             for batch, clean in _cleaned(_read(run, config, io.advance, piece.note_read), config, finder):
-                for row, (doc_id, uri, record) in enumerate(batch):
-                    text, language = clean.texts[row], clean.languages[row]
-                    if isinstance(record, SourceError) or doc_id is None:
-                        piece.leave_out("malformed", uri, None, str(getattr(record, "found", "")))
-                    elif reading.forgotten and reading.forgotten.holds(doc_id, text):
-                        # Without its name: nothing is left that leads back to it.
-                        piece.leave_out("forgotten", uri, None, "")
-                    elif (reason := _why_left_out(text, language, config)) is not None:
-                        piece.leave_out(reason, uri, doc_id, "" if reason == "empty" else str(language))
-                    else:
-                        title = " ".join(record.title.split())
-                        piece.keep(doc_id, uri, title, text, language, clean.fingerprints, row)
+                _enter(piece, batch, clean, reading)
     return piece.report()
+
+
+def _enter(piece: PieceWriter, batch: list[_Record], clean: _Clean, reading: Reading) -> None:
+    """Write the documents of a batch to a piece, in runs of those that stay, and what is left out to its ledger."""
+    config, forgotten = reading.config, reading.forgotten
+    stay = Columns()
+    first = 0
+    for row, ((doc_id, uri, record), text, language) in enumerate(
+        zip(batch, clean.texts, clean.languages, strict=True)
+    ):
+        rule: Rule
+        name, detail = doc_id, ""
+        if isinstance(record, SourceError) or doc_id is None:
+            rule, name, detail = "malformed", None, str(getattr(record, "found", ""))
+        elif forgotten and forgotten.holds(doc_id, text):
+            # Without its name: nothing is left that leads back to it.
+            rule, name = "forgotten", None
+        elif not text or text.isspace():
+            rule = "empty"
+        elif config.languages and language not in config.languages:
+            rule, detail = "language", str(language)
+        else:
+            stay.doc_ids.append(doc_id)
+            stay.uris.append(uri)
+            stay.titles.append(" ".join(record.title.split()) if record.title else "")
+            stay.texts.append(text)
+            stay.languages.append(language)
+            continue
+        piece.keep(stay, clean.fingerprints, first)
+        stay, first = Columns(), row + 1
+        piece.leave_out(rule, uri, name, detail)
+    piece.keep(stay, clean.fingerprints, first)
 
 
 def _read(
@@ -107,8 +128,9 @@ def _read(
             malformed.append(error)
 
         for document in read_documents(file, config, on_malformed, advance):
-            yield from ((None, file.uri, error) for error in malformed)
-            malformed.clear()
+            if malformed:
+                yield from ((None, file.uri, error) for error in malformed)
+                malformed.clear()
             yield document_id(file, document), file.uri, document
         yield from ((None, file.uri, error) for error in malformed)
 
@@ -146,12 +168,6 @@ def _clean(texts: list[str], config: CorpusConfig, finder: LanguageFinder | None
         [None] * len(texts) if finder is None else finder.languages_of(texts),
         fingerprint(texts, config.duplicates) if drops else None,
     )
-
-
-def _why_left_out(text: str, language: str | None, config: CorpusConfig) -> Literal["empty", "language"] | None:
-    if not text or text.isspace():
-        return "empty"
-    return "language" if config.languages and language not in config.languages else None
 
 
 def _batches(documents: Iterable[_Record]) -> Iterator[list[_Record]]:

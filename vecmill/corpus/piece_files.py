@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,7 +28,7 @@ from vecmill.corpus.dedup import Fingerprints
 from vecmill.corpus.documents import shard_paths
 from vecmill.corpus.ledger import LEDGER_FILE, N_BEFORE, Ledger, Rule
 from vecmill.corpus.listing import SourceFile
-from vecmill.corpus.shards import ShardWriter
+from vecmill.corpus.shards import Columns, ShardWriter
 from vecmill.store.forgotten import Forgotten
 from vecmill.store.stage import StageReport
 
@@ -59,8 +61,8 @@ class PieceWriter:
         self._shards = ShardWriter(folder, config.shard_mib << 20)
         self._ledger = Ledger(folder, of_piece=True)
         self._ids: list[str] = []
-        self._digests: list[Any] = []
-        self._signatures: list[Any] = []
+        self._digests: list[npt.NDArray[np.uint64]] = []
+        self._signatures: list[npt.NDArray[np.uint8]] = []
         self._n_files_read = self._n_bytes_read = 0
         self._shown: list[dict[str, Any]] = []
 
@@ -80,25 +82,26 @@ class PieceWriter:
         self._n_files_read += 1
         self._n_bytes_read += file.n_bytes
 
-    def keep(
-        self,
-        doc_id: str,
-        uri: str,
-        title: str,
-        text: str,
-        language: str | None,
-        fingerprints: Fingerprints | None,
-        row: int,
-    ) -> None:
-        """Write a document; ``row`` is its place in ``fingerprints``."""
-        self._shards.write(doc_id, uri, title, text, language)
-        self._tallies[uri].n_kept += 1
+    def keep(self, documents: Columns, fingerprints: Fingerprints | None, first: int) -> None:
+        """Write documents; those of the first one stand at ``first`` in ``fingerprints``, the others' follow."""
+        n = len(documents)
+        if not n:
+            return
+        self._shards.write(documents)
+        for uri, n_of_file in Counter(documents.uris).items():
+            self._tallies[uri].n_kept += n_of_file
         if fingerprints is not None:
-            self._ids.append(doc_id)
-            self._digests.append(fingerprints.digests[row])
-            self._signatures.append(fingerprints.signatures[row])
-        if len(self._shown) < N_SHOWN:
-            self._shown.append({"doc_id": doc_id, "title": title, "excerpt": _excerpt(text)})
+            self._ids += documents.doc_ids
+            self._digests.append(fingerprints.digests[first : first + n])
+            self._signatures.append(fingerprints.signatures[first : first + n])
+        for row in range(min(n, N_SHOWN - len(self._shown))):
+            self._shown.append(
+                {
+                    "doc_id": documents.doc_ids[row],
+                    "title": documents.titles[row],
+                    "excerpt": _excerpt(documents.texts[row]),
+                }
+            )
 
     def leave_out(self, rule: Rule, uri: str, doc_id: str | None, detail: str) -> None:
         """Enter a record that does not reach the corpus."""
@@ -118,17 +121,11 @@ class PieceWriter:
         shift = self._shards.n_documents - place.first_kept
         row = 0
         for batch in documents_of(older, place.first_kept, place.n_kept):
-            for document in batch.to_pylist():
-                self.keep(
-                    document["doc_id"],
-                    uri,
-                    document["title"],
-                    document["text"],
-                    document["language"],
-                    fingerprints,
-                    row,
-                )
-                row += 1
+            ids, titles, texts, languages = (
+                batch[name].to_pylist() for name in ("doc_id", "title", "text", "language")
+            )
+            self.keep(Columns(ids, [uri] * len(ids), titles, texts, languages), fingerprints, row)
+            row += len(ids)
         if place.n_left_out:
             rows = pq.read_table(older / LEDGER_FILE).slice(place.first_left_out, place.n_left_out)
             moved = pc.add(rows[N_BEFORE], pa.scalar(shift, pa.int64()))
@@ -147,8 +144,8 @@ class PieceWriter:
             n = len(self._ids)
             ids = np.frombuffer(bytes.fromhex("".join(self._ids)), np.uint8).reshape(n, 16)
             np.save(self._folder / IDS_FILE, ids)
-            np.save(self._folder / DIGESTS_FILE, np.array(self._digests, np.uint64).reshape(n, 2))
-            signatures = np.array(self._signatures, np.uint8) if n else np.zeros((0, 0), np.uint8)
+            np.save(self._folder / DIGESTS_FILE, np.concatenate(self._digests) if n else np.zeros((0, 2), np.uint64))
+            signatures = np.concatenate(self._signatures) if n else np.zeros((0, 0), np.uint8)
             np.save(self._folder / SIGNATURES_FILE, signatures)
         return StageReport(
             metrics={

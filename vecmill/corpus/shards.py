@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,20 @@ from vecmill.corpus.schema import CORPUS_SCHEMA
 # A row group is what every later stage holds in memory at once.
 ROW_GROUP_ROWS = 16384
 _ROW_GROUP_BYTES = 4 << 20
+
+
+@dataclass
+class Columns:
+    """Documents as columns, n of each."""
+
+    doc_ids: list[str] = field(default_factory=list)
+    uris: list[str] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    languages: list[str | None] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.doc_ids)
 
 
 class ShardWriter:
@@ -51,19 +66,43 @@ class ShardWriter:
             self._thread.shutdown()
             self._close()
 
-    def write(self, doc_id: str, source_uri: str, title: str, text: str, language: str | None) -> None:
-        n_bytes = _n_bytes(text) + _n_bytes(title)
-        # Before, not after: a large document gets a row group of its own instead of joining a nearly full one.
-        if self._group_bytes and self._group_bytes + n_bytes > self._most_group_bytes:
+    def write(self, documents: Columns) -> None:
+        """Write documents, after those written before; titles and texts are Unicode."""
+        sizes = [
+            len(text) + len(title) if text.isascii() and title.isascii() else len(text.encode()) + len(title.encode())
+            for text, title in zip(documents.texts, documents.titles, strict=True)
+        ]
+        start = 0
+        n_waiting, n_bytes = len(self._columns["doc_id"]), self._group_bytes
+        for row, size in enumerate(sizes):
+            # Before, not after: a large document gets a row group of its own instead of joining a nearly full one.
+            if n_waiting >= ROW_GROUP_ROWS or (n_bytes and n_bytes + size > self._most_group_bytes):
+                self._gather(documents, start, row, n_bytes)
+                self._flush()
+                start, n_waiting, n_bytes = row, 0, 0
+            n_waiting += 1
+            n_bytes += size
+        self._gather(documents, start, len(sizes), n_bytes)
+        if n_waiting >= ROW_GROUP_ROWS:
             self._flush()
-        row = (doc_id, source_uri, title, text, len(text), language)
-        for column, value in zip(self._columns.values(), row, strict=True):
-            column.append(value)
-        self._group_bytes += n_bytes
-        self.n_documents += 1
-        self.n_chars += len(text)
-        if len(self._columns["doc_id"]) >= ROW_GROUP_ROWS:
-            self._flush()
+
+    def _gather(self, documents: Columns, start: int, stop: int, n_bytes: int) -> None:
+        """Put some rows of the columns into the group, which then holds ``n_bytes``."""
+        texts = documents.texts[start:stop]
+        n_chars = [len(text) for text in texts]
+        parts: tuple[list[Any], ...] = (
+            documents.doc_ids[start:stop],
+            documents.uris[start:stop],
+            documents.titles[start:stop],
+            texts,
+            n_chars,
+            documents.languages[start:stop],
+        )
+        for column, part in zip(self._columns.values(), parts, strict=True):
+            column.extend(part)
+        self._group_bytes = n_bytes
+        self.n_documents += stop - start
+        self.n_chars += sum(n_chars)
 
     def _flush(self) -> None:
         n_rows = len(self._columns["doc_id"])
@@ -109,7 +148,3 @@ def open_shard(path: Path) -> pq.ParquetWriter:
     """A writer of one shard."""
     # Ids are random and texts differ, so a dictionary of them would only cost.
     return pq.ParquetWriter(path, CORPUS_SCHEMA, compression="zstd", use_dictionary=["source_uri", "language"])
-
-
-def _n_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())

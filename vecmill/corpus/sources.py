@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import BinaryIO, Protocol
 
 from vecmill.corpus.archives import Budget, open_entry, tar_entries, zip_entries
@@ -66,7 +65,9 @@ def read_documents(
     """
     with open_source(file, config, advance) as stream:
         for document in _documents(stream, file, config, on_malformed):
-            problem = _not_unicode(document)
+            # ASCII first: Python knows it of a text without looking.
+            is_ascii = document.text.isascii() and document.title.isascii() and document.explicit_id.isascii()
+            problem = "" if is_ascii else _not_unicode(document)
             if problem:
                 on_malformed(malformed(file, document.position, problem, "Unicode text"))
             else:
@@ -89,14 +90,12 @@ def _documents(
             for document in reader(content, entry, config, on_malformed):
                 # Two entries may give their documents the same places and ids.
                 own_id = f"{entry.name}: {document.explicit_id}" if document.explicit_id else ""
-                yield replace(document, position=f"{entry.name}: {document.position}", explicit_id=own_id)
+                yield document._replace(position=f"{entry.name}: {document.position}", explicit_id=own_id)
 
 
 def _not_unicode(document: Document) -> str:
     """JSON can spell half of a surrogate pair, which no encoding can write; says so, or is empty."""
     for value in (document.text, document.title, document.explicit_id):
-        if value.isascii():
-            continue
         try:
             value.encode()
         except UnicodeEncodeError as error:

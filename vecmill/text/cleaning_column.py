@@ -168,16 +168,19 @@ def _map(texts: list[str], step: CleaningStep) -> list[str]:
     return [function(text) for text in texts]
 
 
+def _changed(texts: list[str], *expressions: pl.Expr) -> list[pl.Series]:
+    """What expressions of a column ``text`` give, all in one call (see :func:`_signs`); no thread but this one works.
+
+    Each call lets go of the interpreter's lock, and may wait for it afterwards while another thread reads.
+    """
+    named = [expression.alias(str(number)) for number, expression in enumerate(expressions)]
+    return _series(texts).to_frame("text").select_seq(named).get_columns()
+
+
 def _whitespace(texts: list[str]) -> list[str]:
     """The step ``whitespace``: the same expressions, white space spelled out."""
-    return (
-        _series(texts)
-        .str.replace_all(f"[{_BLANK}]+", " ")
-        .str.replace_all(" ?\n ?", "\n")
-        .str.replace_all("\n{3,}", "\n\n")
-        .str.strip_chars(" \n")
-        .to_list()
-    )
+    text = pl.col("text").str.replace_all(f"[{_BLANK}]+", " ").str.replace_all(" ?\n ?", "\n")
+    return _changed(texts, text.str.replace_all("\n{3,}", "\n\n").str.strip_chars(" \n"))[0].to_list()
 
 
 def _html(texts: list[str]) -> list[str]:
@@ -192,21 +195,23 @@ def _html(texts: list[str]) -> list[str]:
 
 
 def _html_tags(texts: list[str]) -> list[str]:
-    column = _series(texts)
-    without = (
-        column.str.replace_all(_BLOCK_TAG, "\n").str.replace_all(_FORMATTING_TAG, "").str.replace_all(_OTHER_TAG, " ")
-    )
-    odd = (column.str.contains(_OPENS_UNREADABLE) | without.str.contains("<", literal=True)).arg_true().to_list()
-    return _replaced(without.to_list(), odd, _map([texts[number] for number in odd], "html"))
+    text = pl.col("text").str
+    without = text.replace_all(_BLOCK_TAG, "\n").str.replace_all(_FORMATTING_TAG, "").str.replace_all(_OTHER_TAG, " ")
+    cleaned, unreadable = _changed(texts, without, text.contains(_OPENS_UNREADABLE))
+    odd = (unreadable | cleaned.str.contains("<", literal=True)).arg_true().to_list()
+    return _replaced(cleaned.to_list(), odd, _map([texts[number] for number in odd], "html"))
 
 
 def _wiki(texts: list[str]) -> list[str]:
     """The step ``wiki``, in Rust for texts in which all there is to do is to strip ends of lines."""
-    column = _series(texts)
-    stripped = column.str.replace_all("[ \t=]+\n", "\n").str.strip_chars_end(" \t=").to_list()
-    signs = [pl.col("text").str.contains(sign) for sign in _WIKI_MARKS]
-    more = np.flatnonzero(column.to_frame("text").select_seq(pl.any_horizontal(signs)).to_numpy()).tolist()
-    return _replaced(stripped, more, _map([texts[number] for number in more], "wiki"))
+    text = pl.col("text").str
+    stripped, bears_marks = _changed(
+        texts,
+        text.replace_all("[ \t=]+\n", "\n").str.strip_chars_end(" \t="),
+        pl.any_horizontal([text.contains(sign) for sign in _WIKI_MARKS]),
+    )
+    more = bears_marks.arg_true().to_list()
+    return _replaced(stripped.to_list(), more, _map([texts[number] for number in more], "wiki"))
 
 
 _IN_RUST: dict[CleaningStep, Callable[[list[str]], list[str]]] = {
