@@ -89,3 +89,11 @@ def test_a_counter_does_not(corpora: tuple[Path, Path]) -> None:
     done = run("counter", corpora)
     assert done.returncode != 0
     assert "MemoryError" in done.stderr
+
+
+def test_pandas_takes_no_memory_in_it(corpora: tuple[Path, Path]) -> None:
+    """Arrow imports it for many a conversion (39 MB), unless care is taken."""
+    program = PROGRAM[: PROGRAM.index("run(small)")] + "run(small)\nassert 'pandas' not in sys.modules\n"
+    command = [sys.executable, "-c", program, "stage", *map(str, corpora), str(ROOM_MB), "16MB"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

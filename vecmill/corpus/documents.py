@@ -103,5 +103,7 @@ def count_documents(corpus_dir: Path, quarantine: Path | None = None) -> int:
 
 def listed_ids(quarantine: Path) -> pa.Array | None:
     """The distinct ids in quarantine, None where there are none."""
-    ids = pq.read_table(quarantine, columns=["doc_id"])["doc_id"].combine_chunks()
+    # Not pq.read_table, which loads Arrow's datasets and with them pandas.
+    with pq.ParquetFile(quarantine) as file:
+        ids = file.read(columns=["doc_id"], use_threads=False)["doc_id"].combine_chunks()
     return pc.unique(ids).cast(pa.string()) if len(ids) else None

@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from vecmill.kernels.coded_text import TOKEN_BYTES, pack_tokens, unpack_tokens
 from vecmill.progress import track
+from vecmill.text.arrow_columns import number_column
 from vecmill.text.word_index import FoundTokens, Reading
 from vecmill.vocabulary.counting import CountingTable
 from vecmill.vocabulary.token_batches import available_cores, cut_batch
@@ -114,7 +115,7 @@ class CodingTable(CountingTable):
             )
             packed.append(room[:n_bytes].copy())
         entries = self._entries[:n_words]
-        words = self._index.words().take(pa.array(entries)).cast(pa.string())
+        words = self._index.words().take(number_column(entries)).cast(pa.string())
         self._numbers[entries] = -1
         self.write_if_full()
         return CodedBlock(np.concatenate(packed), words, n_tokens, documents.num_rows)

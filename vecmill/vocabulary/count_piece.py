@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from vecmill.corpus.documents import listed_ids, read_row_groups, shard_paths
 from vecmill.store.manifest import ArtifactRef
 from vecmill.store.stage import Piece, StageIO, StageReport
+from vecmill.text.arrow_columns import string_column
 from vecmill.text.rules import TokenRules
 from vecmill.vocabulary.coded import CodedBlock, CodedWriter, CodingTable, in_order
 from vecmill.vocabulary.counting import CountingTable, SortedRuns, write_counts
@@ -38,9 +39,10 @@ COUNTS_NAME = "counts.arrow"
 SAMPLE_NAME = "sample.parquet"
 KIND = "count"
 
-_NO_DOCUMENTS = pa.RecordBatch.from_pydict(
-    {"doc_id": [], "text": []}, pa.schema([("doc_id", pa.string()), ("text", pa.string())])
-)
+_NO_STRING = pa.nulls(0, pa.string())
+_NO_DOCUMENTS = pa.RecordBatch.from_arrays([_NO_STRING, _NO_STRING], names=["doc_id", "text"])
+# One text without a word.
+_NO_TEXT = pa.StringArray.from_buffers(1, pa.py_buffer(bytes(8)), pa.py_buffer(b""))
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,9 @@ def count_piece(counting: Counting, io: StageIO) -> StageReport:
         runs = SortedRuns(Path(scratch), means.table_bytes // 4, means.disk)
         memory = 3 * means.table_bytes // 4 // means.n_threads
         tools = Tools(lambda: CodingTable(counting.rules, runs, memory), means.n_threads)
+        # Kernels are compiled before there are threads: what compiling leaves in a thread's part of the heap would come
+        # to lie between its tables, which could then not be given back.
+        tools.all[0].count(_NO_TEXT)
 
         def count(documents: pa.RecordBatch) -> CodedBlock | int:
             with tools.one() as table:
@@ -199,7 +204,7 @@ def _documents(
     paths: Sequence[Path], quarantined: Sequence[str], io: StageIO, *, whole: bool
 ) -> Iterator[pa.RecordBatch]:
     """Each row group of some shards, be it empty, as a batch; or in smaller batches where it need not be ``whole``."""
-    left_out = pa.array(quarantined, pa.string()) if quarantined else None
+    left_out = string_column(quarantined).cast(pa.string()) if quarantined else None
     for path in paths:
         n_groups = pq.read_metadata(path).num_row_groups
         n_bytes = path.stat().st_size / max(1, n_groups)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecmill.errors import StorageFull
+from vecmill.text.arrow_columns import number_column, numbers_of
 from vecmill.text.rules import TokenRules
 from vecmill.text.word_index import WORD_BYTES, Reading, WordIndex
 from vecmill.vocabulary.tallies import TALLY_BYTES, Tallies
@@ -135,7 +136,7 @@ def write_counts(rows: Iterable[pa.RecordBatch], path: Path) -> int:
     """
     n_rows = 0
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, RUN_SCHEMA, options=_OPTIONS) as writer:
-        waiting = RUN_SCHEMA.empty_table()
+        waiting = pa.Table.from_batches([], schema=RUN_SCHEMA)
         for batch in rows:
             n_rows += batch.num_rows
             waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
@@ -150,7 +151,7 @@ def write_counts(rows: Iterable[pa.RecordBatch], path: Path) -> int:
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
     # Copied, so that nothing of the arrays it is cut from shows in the file.
-    columns = [pa.concat_arrays([*column.chunks, pa.array([], column.type)]) for column in table.columns]
+    columns = [pa.concat_arrays([*column.chunks, pa.nulls(0, column.type)]) for column in table.columns]
     return pa.RecordBatch.from_arrays(columns, schema=RUN_SCHEMA)
 
 
@@ -218,7 +219,7 @@ class CountingTable:
             return False
         counts, documents = other._tallies.counts, other._tallies.documents
         counted = np.flatnonzero(counts)
-        numbers = self._index.number(other._index.words().take(pa.array(counted)))
+        numbers = self._index.number(other._index.words().take(number_column(counted)))
         self._tallies.add_counts(numbers, counts[counted], documents[counted])
         other._index.clear()
         other._tallies.clear()
@@ -233,12 +234,13 @@ class CountingTable:
     def drain(self, n_rows: int = _MAX_HEAD_ROWS) -> Iterator[pa.RecordBatch]:
         """Give out all counts sorted by word, in batches of ``n_rows``, and be empty after the last."""
         words = self._index.words()
-        order = pc.array_sort_indices(words).to_numpy()
-        counts, documents = self._tallies.counts, self._tallies.documents
+        order = numbers_of(pc.array_sort_indices(words))
+        counts, documents_of = self._tallies.counts, self._tallies.documents_of
         order = order[counts[order] > 0]
         for start in range(0, len(order), n_rows):
             chosen = order[start : start + n_rows]
-            columns = [words.take(pa.array(chosen)), pa.array(counts[chosen]), pa.array(documents[chosen])]
+            taken = words.take(number_column(chosen))
+            columns = [taken, number_column(counts[chosen]), number_column(documents_of(chosen))]
             yield pa.RecordBatch.from_arrays(columns, schema=RUN_SCHEMA)
         self._index.clear()
         self._tallies.clear()

@@ -28,7 +28,9 @@ from vecmill.vocabulary.schema import PARQUET_OPTIONS, PHRASES_SCHEMA
 PHRASES_NAME = "phrases.parquet"
 JOINED_BY = "_"
 
-_NONE = pl.DataFrame(schema=pl.Schema(pl.from_arrow(PHRASES_SCHEMA.empty_table()).schema))  # type: ignore[union-attr]
+_NONE = pl.DataFrame(
+    schema={"round": pl.Int32, "first": pl.String, "second": pl.String, "count": pl.Int64, "score": pl.Float64}
+)
 
 
 @dataclass(frozen=True)

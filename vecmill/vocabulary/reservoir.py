@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vecmill.errors import FormatError
+from vecmill.text.arrow_columns import number_column, numbers_of, string_column
 from vecmill.text.sentences import BREAK_PATTERNS, SPACES
 from vecmill.vocabulary.schema import PARQUET_OPTIONS, SAMPLE_SCHEMA
 
@@ -131,7 +132,7 @@ class Reservoir:
         if self.unit == "sentence":
             texts, rows, numbers = _sentences(texts)
             hashes = _mixed(hashes[rows] + numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-        n_bytes = pc.binary_length(texts).to_numpy(zero_copy_only=False).astype(np.int64)
+        n_bytes = numbers_of(pc.binary_length(texts)).astype(np.int64)
         priorities = hashes if self.weighting == "uniform" else _exponential(hashes, n_bytes)
         self.n_offered += len(priorities)
         self.n_bytes_offered += int(n_bytes.sum())
@@ -179,10 +180,10 @@ class Reservoir:
         rows = sorted(self._texts.items())
         metadata = {f"vecmill.{name}": str(getattr(self, name)) for name in (*_NUMBERS, *_NAMES, *_TOTALS)}
         columns = [
-            pa.array([priority for (priority, _), _ in rows], pa.uint64()),
-            pa.array([doc_id for (_, doc_id), _ in rows], pa.string()),
-            pa.array([text for _, (text, _) in rows], pa.string()),
-            pa.array([n_bytes for _, (_, n_bytes) in rows], pa.int64()),
+            number_column(np.array([priority for (priority, _), _ in rows], np.uint64)),
+            string_column([doc_id for (_, doc_id), _ in rows]).cast(pa.string()),
+            string_column([text for _, (text, _) in rows]).cast(pa.string()),
+            number_column(np.array([n_bytes for _, (_, n_bytes) in rows], np.int64)),
         ]
         return pa.Table.from_arrays(columns, schema=SAMPLE_SCHEMA.with_metadata(metadata))
 
@@ -199,7 +200,8 @@ class Reservoir:
         FormatError : the file is no saved reservoir
         """
         try:
-            table = pq.read_table(path)
+            with pq.ParquetFile(path) as file:
+                table = file.read(use_threads=False)
             metadata = table.schema.metadata or {}
             numbers = {name: int(metadata[f"vecmill.{name}".encode()]) for name in (*_NUMBERS, *_TOTALS)}
             unit, weighting = (_one_of(names, metadata[f"vecmill.{key}".encode()]) for key, names in _NAMES.items())

@@ -40,6 +40,10 @@ class Tallies:
         """int64[room], documents that the word occurs in; a copy."""
         return self._tallies[:, 1] >> DOCUMENT_BITS
 
+    def documents_of(self, words: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """int64[len(words)], documents that some words occur in."""
+        return np.asarray(self._tallies[words, 1] >> DOCUMENT_BITS)
+
     def table(self, n_words: int) -> npt.NDArray[np.int64]:
         """int64[n_words, 2], both side by side."""
         return np.stack([self.counts[:n_words], self.documents[:n_words]], axis=1)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecmill.corpus.documents import iter_row_groups
+from vecmill.text.arrow_columns import numbers_of
 
 Result = TypeVar("Result")
 Tool = TypeVar("Tool")
@@ -30,7 +31,7 @@ THREAD_BYTES = 10 * BATCH_BYTES
 
 def cut_batch(batch: pa.RecordBatch, max_bytes: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
     """Cut a batch of documents into slices of about ``max_bytes`` of text; documents stay whole."""
-    ends = np.cumsum(pc.binary_length(batch.column("text")).to_numpy(zero_copy_only=False), dtype=np.int64)
+    ends = np.cumsum(numbers_of(pc.binary_length(batch.column("text"))), dtype=np.int64)
     start = 0
     while start < batch.num_rows:
         taken = int(ends[start - 1]) if start else 0

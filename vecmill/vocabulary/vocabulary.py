@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vecmill.errors import FormatError
+from vecmill.text.arrow_columns import number_column, string_column
 from vecmill.text.tokenize import DEFAULT_RULES, TokenRules
 from vecmill.vocabulary.schema import PARQUET_OPTIONS, VOCABULARY_SCHEMA
 
@@ -109,10 +110,10 @@ class Vocabulary:
             metadata[_CERTIFICATE_KEY] = json.dumps(asdict(self.certificate), sort_keys=True)
         schema = VOCABULARY_SCHEMA.with_metadata(metadata)
         columns = [
-            pa.array(np.arange(len(self), dtype=np.int32)),
-            pa.array(self.words, pa.string()),
-            pa.array(self.counts),
-            pa.array(self.n_documents),
+            number_column(np.arange(len(self), dtype=np.int32)),
+            string_column(self.words).cast(pa.string()),
+            number_column(self.counts),
+            number_column(self.n_documents),
         ]
         pq.write_table(pa.Table.from_arrays(columns, schema=schema), folder / FILE_NAME, **PARQUET_OPTIONS)
 
