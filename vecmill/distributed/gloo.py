@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     import torch
 
 
-def has_torch() -> bool:
-    """Whether this process could import torch; it is not imported."""
-    return find_spec("torch") is not None
-
-
 def require_torch() -> None:
     """Refuse kindly where torch, or its gloo, is missing.
 
@@ -44,7 +39,7 @@ def require_torch() -> None:
     ------
     ConfigError : with the command that installs it
     """
-    if not has_torch():
+    if find_spec("torch") is None:
         raise ConfigError(
             "train.distributed.workers is above 1, and torch, which carries rows between processes, is not installed",
             expected="torch with gloo",

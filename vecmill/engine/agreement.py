@@ -15,7 +15,7 @@ from vecmill.store.closure import code_digest
 from vecmill.store.plan import Pipeline
 
 # What runs around a stage on a node: both ends have to speak the same language.
-_AROUND = ("vecmill.engine.on_node:*", "vecmill.store.execute:run_stage")
+_AROUND = ("vecmill.engine.on_node:*", "vecmill.engine.ray_workers:*", "vecmill.store.execute:run_stage")
 _MOST_NAMED = 3
 
 

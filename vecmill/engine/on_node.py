@@ -14,12 +14,12 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from vecmill import errors
 from vecmill.distributed.crew import Crew, working_with
-from vecmill.distributed.gloo import has_torch
 from vecmill.engine.agreement import disagreement, traits, version_of
 from vecmill.engine.relay import Message, Reporter
 from vecmill.errors import EngineError, VecmillError
@@ -45,6 +45,11 @@ def plain_config(pipeline: Pipeline, config: Any) -> Json:
     home = {stage.section for stage in pipeline.stages if stage.with_driver}
     values: Json = kept.model_dump(mode="json", exclude={"engine", *home})
     return values
+
+
+def has_torch() -> bool:
+    """Whether this process could import torch, which workers of a training need; it is not imported."""
+    return find_spec("torch") is not None
 
 
 def pipeline_of_config(config: Any) -> Pipeline:

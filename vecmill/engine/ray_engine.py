@@ -23,7 +23,7 @@ from typing import Any, Self
 from vecmill.engine.agreement import disagreement, traits
 from vecmill.engine.on_node import build, look, pipeline_of_config, plain_config, value_of
 from vecmill.engine.ray_cluster import Node, connected, import_ray, in_words, nodes_of
-from vecmill.engine.ray_crew import RayCrew, in_bundle, no_room, no_torch, reserved, workers_of
+from vecmill.engine.ray_crew import in_bundle, no_room, no_torch, reserved, workers_of
 from vecmill.engine.ray_pieces import node_name, spread
 from vecmill.engine.relay import Message, Replay
 from vecmill.errors import EngineError, NodesLost, VecmillError
@@ -62,7 +62,12 @@ def _build(order: dict[str, Any], mailbox: Any, group: Any = None) -> dict[str, 
     def send(messages: list[Message]) -> None:
         ray.get(mailbox.put.remote(messages), timeout=10)
 
-    crew = RayCrew(order, group) if group is not None else None
+    crew = None
+    if group is not None:
+        # Late: who finds everything done, or has another trainer, does not wait for it.
+        from vecmill.engine.ray_workers import RayCrew
+
+        crew = RayCrew(order, group)
     return build({**order, "node": node_name(ray, order["names"])}, send, partial(spread, order), crew)
 
 
