@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from vecmill.errors import TrainingDiverged
 from vecmill.gpu.block import Rows, cut_block, negatives_of
 from vecmill.gpu.draws import device_sampler
 from vecmill.gpu.steps import StepSettings, cbow_step, skipgram_step
@@ -171,7 +172,10 @@ class Blocks:
         total = float(loss)
         if not math.isfinite(total):
             place = f"epoch {epoch + 1} of {config.epochs}, between tokens {first:,} and {last:,}"
-            raise diverged(config, f"the loss became {total} in {place}, at learning rate {start_rate:.6g}")
+            error = diverged(config, f"the loss became {total} in {place}, at learning rate {start_rate:.6g}")
+            # words of a block that all start from the same vectors are the other thing that can be too much
+            smaller = f"lower train.gpu.block_words below {self.gpu.block_words}"
+            raise TrainingDiverged(error.found, expected=error.expected, todo=f"{smaller}, or {error.todo}")
         return total, int(n_pairs)
 
     def _learning_rate(self, epoch: int, position: float) -> float:

@@ -19,7 +19,7 @@ class GpuConfig(Config):
     """How a GPU goes over the text; part of the key of what it trains."""
 
     block_words: int = Field(
-        8_192,
+        4_096,
         ge=32,
         le=1 << 20,
         description="words, after sub-sampling, that learn from the same vectors before any of them changes; fewer in "
