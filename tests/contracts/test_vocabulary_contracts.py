@@ -22,6 +22,7 @@ from vecmill.vocabulary.build import build_vocabulary
 from vecmill.vocabulary.config import VocabularyConfig
 from vecmill.vocabulary.schema import VOCABULARY_SCHEMA
 from vecmill.vocabulary.token_store import TokenStore, TokenStoreWriter
+from vecmill.vocabulary.vocabulary import FILE_NAME, Vocabulary
 
 FOLDER = Path(data_contracts.__file__).parent
 
@@ -72,6 +73,41 @@ def test_each_rule_finds_what_it_is_for(
     ]
     pq.write_table(pa.Table.from_arrays(columns, schema=VOCABULARY_SCHEMA), tmp_path / "words.parquet")
     assert failed_rules(tmp_path / "words.parquet", tmp_path) == broken
+
+
+BROKEN = {
+    "has_words": ([(0, "a", 5, 2)], "it has 1 words, and 2 are the fewest to learn from"),
+    "word_unique": ([(0, "a", 5, 2), (1, "a", 4, 2)], "a word comes twice"),
+    "word_id_unique": ([(0, "a", 5, 2), (0, "b", 4, 2)], "its word_id does not count 0, 1, 2"),
+    "counts_fall": ([(0, "a", 5, 2), (1, "b", 6, 2)], "counts rise at word_id 1"),
+    "ids_without_gap": ([(0, "a", 5, 2), (2, "b", 4, 2)], "its word_id does not count 0, 1, 2"),
+    "count_positive": ([(0, "a", 5, 2), (1, "b", 0, 1)], "word 'b' has count 0, below 1"),
+    "documents_within_count": ([(0, "a", 5, 2), (1, "b", 4, 5)], "word 'b' occurs 4 times, in 5 documents"),
+    "word_not_blank": ([(0, "a", 5, 2), (1, "b\u00a0c", 4, 2)], "word 1 is 'b\\xa0c', empty or with a blank in it"),
+}
+
+
+def test_the_reader_refuses_what_breaks_a_critical_rule(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    contract = load_contract(FOLDER / "vocabulary.json")
+    rules = [*contract.expectations, *contract.row_rules]
+    assert {each.rule for each in rules if each.severity == "critical"} == set(BROKEN)
+    table = pa.Table.from_pylist([], VOCABULARY_SCHEMA)
+    Vocabulary(["a", "b"], np.array([5, 4]), np.array([2, 2])).save(tmp_path)
+    metadata = pq.read_schema(tmp_path / FILE_NAME).metadata
+
+    def write(rows: list[tuple[int, str, int, int]]) -> None:
+        values = [dict(zip(table.column_names, row, strict=True)) for row in rows]
+        schema = VOCABULARY_SCHEMA.with_metadata(metadata)
+        pq.write_table(pa.Table.from_pylist(values, schema), tmp_path / FILE_NAME)
+
+    for rows, message in BROKEN.values():
+        write(rows)
+        with pytest.raises(FormatError) as refusal:
+            Vocabulary.load(tmp_path)
+        assert message in str(refusal.value)
+    write([(0, "a", 5, 5), (1, "x" * 10_001, 4, 1)])
+    assert len(Vocabulary.load(tmp_path)) == 2, "word_length is a warning"
+    assert "has a word of 10,001 characters" in caplog.text
 
 
 def store(folder: Path) -> None:

@@ -20,12 +20,9 @@ from vecmill.vocabulary.count_piece import SAMPLE_NAME, Means, SampleSettings
 from vecmill.vocabulary.passes import Corpus, CorpusCounts, corpus_of, count_bounded, count_exactly
 from vecmill.vocabulary.phrase_counts import count_units, find_phrases
 from vecmill.vocabulary.phrases import PHRASES_NAME, Phrases
-from vecmill.vocabulary.vocabulary import FILE_NAME, Certificate, Vocabulary
+from vecmill.vocabulary.vocabulary import FILE_NAME, MIN_WORDS, Certificate, Vocabulary
 
 SAMPLE_FILE_NAME = SAMPLE_NAME
-
-# A vocabulary of one word has no neighbours and no negatives, so nothing could be learned from it.
-MIN_WORDS = 2
 
 _TABLE_ROWS = 20
 _N_PHRASES_SHOWN = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vecmill.errors import FormatError
@@ -18,6 +20,14 @@ from vecmill.text.tokenize import DEFAULT_RULES, TokenRules
 from vecmill.vocabulary.schema import PARQUET_OPTIONS, VOCABULARY_SCHEMA
 
 FILE_NAME = "vocabulary.parquet"
+
+# A vocabulary of one word has no neighbours and no negatives, so nothing could be learned from it.
+MIN_WORDS = 2
+# As the contract has them.
+_WITHOUT_BLANKS = r"^[^\s\p{Z}]+$"
+_MAX_WORD_CHARS = 10_000
+
+log = logging.getLogger("vecmill")
 
 _RULES_KEY = b"vecmill.token_rules"
 _CERTIFICATE_KEY = b"vecmill.certificate"
@@ -138,6 +148,7 @@ class Vocabulary:
         word_ids, words, counts, n_documents = (table.column(name) for name in VOCABULARY_SCHEMA.names)
         if not np.array_equal(word_ids.to_numpy(), np.arange(len(table))):
             raise _not_a_vocabulary(path, "its word_id does not count 0, 1, 2, …")
+        _check_rules(path, words, counts.to_numpy(), n_documents.to_numpy())
         try:
             metadata = table.schema.metadata or {}
             rules = TokenRules(**json.loads(metadata[_RULES_KEY]))
@@ -149,6 +160,31 @@ class Vocabulary:
             raise _not_a_vocabulary(path, "it does not say how text becomes words") from error
         except (TypeError, ValueError) as error:
             raise _not_a_vocabulary(path, str(error)) from error
+
+
+def _check_rules(
+    path: Path, words: pa.ChunkedArray, counts: npt.NDArray[np.int64], n_documents: npt.NDArray[np.int64]
+) -> None:
+    """Refuse what breaks a critical rule of ``data_contracts/vocabulary.json`` that the order does not tell.
+
+    Great Expectations would judge the same, by importing 300 MB wherever a vocabulary is read.
+    """
+    if len(words) < MIN_WORDS:
+        raise _not_a_vocabulary(path, f"it has {len(words)} words, and {MIN_WORDS} are the fewest to learn from")
+    blank = np.flatnonzero(pc.invert(pc.match_substring_regex(words, _WITHOUT_BLANKS)).to_numpy())
+    if len(blank):
+        word_id = int(blank[0])
+        raise _not_a_vocabulary(path, f"word {word_id} is {words[word_id].as_py()[:80]!r}, empty or with a blank in it")
+    astray = np.flatnonzero((n_documents < 1) | (n_documents > np.maximum(counts, 1)))
+    if len(astray):
+        word_id = int(astray[0])
+        raise _not_a_vocabulary(
+            path,
+            f"word {words[word_id].as_py()!r} occurs {counts[word_id]:,} times, in {n_documents[word_id]:,} documents",
+        )
+    longest = int(pc.max(pc.utf8_length(words)).as_py())
+    if longest > _MAX_WORD_CHARS:
+        log.warning("%s has a word of %s characters: text that was not cut into words?", path, f"{longest:,}")
 
 
 def _check_order(words: list[str], counts: npt.NDArray[np.int64]) -> None:
