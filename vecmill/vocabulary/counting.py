@@ -34,7 +34,7 @@ _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 _KEPT_ROWS = 4096
 
 # Of a run, in memory while merging: rows, and what they take (up to twice as many) with the hash table that sums them.
-_MAX_HEAD_ROWS, _MIN_HEAD_ROWS, _HEAD_ROW_BYTES = 16_384, 256, 128
+_MAX_HEAD_ROWS, _MIN_HEAD_ROWS, _HEAD_ROW_BYTES = 16_384, 256, 512
 
 # A word's place in the order in which a run is written (sorting needs as much again).
 _ORDER_BYTES = 16
