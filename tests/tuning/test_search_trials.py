@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -296,3 +297,27 @@ def test_a_search_that_makes_no_sense_is_refused(changes: dict[str, object], mes
     with pytest.raises(ConfigError, match=message) as refusal:
         validate(SearchConfig, {"space": SPACE, **changes}, "pipelines.yaml")
     assert "sesame" not in str(refusal.value)
+
+
+def test_workers_of_one_database_never_take_the_same_candidate(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells of a grid wait in the database; looking whether one still waits and taking it are two steps on SQLite."""
+    from optuna.storages import RDBStorage
+    from optuna.trial import TrialState
+
+    real = RDBStorage.check_trial_is_updatable
+    both = threading.Barrier(2)
+
+    def late(self: RDBStorage, trial_id: int, state: TrialState) -> None:
+        real(self, trial_id, state)
+        if state == TrialState.WAITING:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(2)  # both have looked before either takes, if nobody keeps them apart
+
+    monkeypatch.setattr(RDBStorage, "check_trial_is_updatable", late)
+    space = {"train.x": {"choices": [0.1, 0.5]}, "train.n": {"choices": [1, 2]}}
+    counting = Counting()
+    search = search_of(space=space, sampler="grid", pruner="none", parallel_trials=2, pilot_shares=[1.0], n_trials=4)
+    study = Study(search, storage, "base", seed=1)
+    study.run(counting)
+    assert len({values for values, _ in counting.asked}) == len(counting.asked) == 4
+    assert [each.state for each in study.trials()] == ["complete"] * 4

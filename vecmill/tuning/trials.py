@@ -129,6 +129,21 @@ class Study:
             self._study.set_user_attr(_SAME, digest_json(scored_alike))
             if not self._study.trials:
                 self._take_over()
+            if storage.startswith("sqlite:"):
+                self._ask_one_by_one()
+
+    def _ask_one_by_one(self) -> None:
+        """On SQLite, which locks no rows, two workers read the same waiting trial before either takes it.
+
+        The second of them then failed with "Cannot tell a COMPLETE trial".
+        """
+        ask = self._study.ask
+
+        def ask_alone(*arguments: Any, **named: Any) -> Any:
+            with one_at_a_time(self._storage):
+                return ask(*arguments, **named)
+
+        self._study.ask = ask_alone  # type: ignore[method-assign]
 
     def _take_over(self) -> None:
         """Copy judged trials of earlier studies that were scored alike and fit into the space."""
