@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,7 +56,7 @@ def _config(root: Path, **sections: Any) -> NightConfig:
     return NightConfig(store=store, corpus=corpus, **sections)
 
 
-def _contract(config: NightConfig, ingest: StageOutcome) -> StageOutcome:
+def _contract(config: NightConfig, ingest: StageOutcome, word: str) -> StageOutcome:
     """What a contract leaves that takes out every document with a certain word."""
     store = ArtifactStore(config.store)
     corpus = store.folder(ingest.ref)
@@ -63,27 +64,28 @@ def _contract(config: NightConfig, ingest: StageOutcome) -> StageOutcome:
         doc_id
         for batch in iter_documents(corpus)
         for doc_id, text in zip(batch["doc_id"].to_pylist(), batch["text"].to_pylist(), strict=True)
-        if RARE in text
+        if word in text
     ]
 
     def work(folder: Path) -> StageReport:
         pq.write_table(pa.table({"doc_id": pa.array(ids, pa.string())}), folder / "quarantine.parquet")
         return StageReport()
 
-    with store.building("contract", ingest.ref.key):
-        return StageOutcome(
-            store.build("contract", ingest.ref.key, {}, {"ingest": ingest.ref}, {}, work).ref, False, 0.0
-        )
+    key = hashlib.sha256(f"{ingest.ref.key} {word}".encode()).hexdigest()[:32]
+    with store.building("contract", key):
+        return StageOutcome(store.build("contract", key, {}, {"ingest": ingest.ref}, {}, work).ref, False, 0.0)
 
 
-def _night(config: NightConfig, **options: Any) -> tuple[dict[str, StageOutcome], dict[str, Path]]:
+def _night(
+    config: NightConfig, unwanted: str = RARE, **options: Any
+) -> tuple[dict[str, StageOutcome], dict[str, Path]]:
     store = ArtifactStore(config.store)
     outcomes: dict[str, StageOutcome] = {}
     for stage in STAGES:
         inputs = {name: outcomes[name].ref for name in stage.inputs}
         outcomes[stage.name] = run_stage(stage, config, store, inputs, **options)
         if stage.name == "ingest":
-            outcomes["contract"] = _contract(config, outcomes["ingest"])
+            outcomes["contract"] = _contract(config, outcomes["ingest"], unwanted)
     return outcomes, {name: store.folder(each.ref) for name, each in outcomes.items()}
 
 
@@ -215,6 +217,13 @@ def test_a_document_in_quarantine_costs_its_own_shard(tmp_path):
     assert outcomes["vocabulary"].metrics["n_text_bytes_read"] == sizes[3]
     assert RARE not in Vocabulary.load(folders["vocabulary"])
     assert _all_bytes(folders) == _without_a_store(config, folders, tmp_path / "alone")
+    # The same text under another contract.
+    outcomes, folders = _night(config, unwanted="a document of")
+    assert outcomes["ingest"].cached and outcomes["vocabulary"].metrics["n_text_bytes_read"] == 0
+    outcomes, folders = _night(config, unwanted="w299")
+    assert outcomes["vocabulary"].metrics["n_text_bytes_read"] > 0
+    assert "w299" not in Vocabulary.load(folders["vocabulary"])
+    assert _all_bytes(folders) == _without_a_store(config, folders, tmp_path / "alone again")
 
 
 def test_where_a_piece_is_gone_the_text_is_read_again(tmp_path):
