@@ -53,6 +53,8 @@ def test_every_rule_stands_on_the_page_and_failing_ones_first(run_contract, rows
     assert [row for row in page.rows if row[0] == "min_documents"] == [["min_documents", "1"]]
     assert "The corpus keeps its contract." in text and "1 documents (2.5 %) are quarantined" in text
     assert page.addresses == [] and not page.tags & {"script", "link", "img", "iframe"}
+    # What slips through all the same is loaded by no browser.
+    assert 'http-equiv="Content-Security-Policy" content="default-src \'none\';' in text
     assert str(output.parent) not in text
 
 
