@@ -134,5 +134,6 @@ def test_the_scanner_is_compiled_once_whatever_column_it_reads() -> None:
     written = pa.StringArray.from_buffers(1, texts.buffers()[1], pa.py_buffer(texts.buffers()[2].to_pybytes()))
     for column in (texts, written, texts.slice(1), pa.array([], pa.string())):
         tokenize_column(column, TokenRules(), "sentence")
-    for compiled in (find_tokens, word_table.number_words, word_table._number_of):
-        assert len(compiled.signatures) == 1  # type: ignore[attr-defined]
+    assert len(find_tokens.signatures) == len(word_table.number_words.signatures) == 1  # type: ignore[attr-defined]
+    # None where the kernel that it is a part of came compiled, from the cache on disk.
+    assert len(word_table._number_of.signatures) <= 1  # type: ignore[attr-defined]
