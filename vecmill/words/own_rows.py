@@ -1,7 +1,7 @@
 """Rows of the commonest words that each thread keeps for itself, so that threads do not wait for each other's caches.
 
 A few hundred words take most of the steps. When two cores write the same row in turns, each waits for it to come over
-from the other's cache: two threads were 1.71 times as fast as one, and are 1.90 times with rows of their own (see
+from the other's cache: two threads were 1.7 times as fast as one, and are 1.9 times with rows of their own (see
 docs/performance.md). From time to time a thread adds what it has changed to the model's rows, and takes over what the
 others did meanwhile.
 
@@ -27,8 +27,8 @@ from vecmill.words.touch_rates import curvatures, touch_rates
 # Tokens that all threads together train between two times that one of them settles its rows. Copies are staler the
 # more threads there are, hence in all.
 STALE_TOKENS = 2 * CHUNK_TOKENS
-# Tokens for each own row between two times, so that settling takes about a hundredth of the work: 512 rows with two
-# threads. Half as many gain less; twice as many take as long to settle as they gain, or are staler.
+# Tokens for each own row between two times, so that settling takes the same small part of the work with any number of
+# threads: 512 rows with two. docs/performance.md has what fewer and more of them gave.
 TOKENS_PER_ROW = 32
 # Of so many words one has rows of its own, and so often a thread has to settle in an epoch. Below that most rows would
 # be stale most of the time, in a training that is done in a moment anyway.
