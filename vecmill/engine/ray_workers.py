@@ -167,6 +167,7 @@ class WorkerHost:
         if self._rank:
             folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vecmill-worker-"))
         self._folder = Path(folder)
+        self._store = here.store  # as long as it lives, its copies of inputs stay
         inputs = {name: here.store.folder(ref) for name, ref in here.inputs.items()}
         seed = here.stage.seed(here.config)
         write_job_of_inputs(

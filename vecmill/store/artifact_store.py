@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +19,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.config.secrets import check_options, holds_credentials
+from vecmill.config.sizes import ByteSize
 from vecmill.errors import StoreError
 from vecmill.store.backend import Backend, LinkedFile
 from vecmill.store.backend_local import LocalBackend
@@ -31,7 +31,7 @@ from vecmill.store.os_errors import explained
 from vecmill.store.stage import InputFolders, StageReport
 
 # Folders of the store's root that hold no artifacts.
-_NO_STAGES = frozenset({"runs", FORGOTTEN_FOLDER})
+_NO_STAGES = frozenset({"runs", FORGOTTEN_FOLDER, "checkpoints"})
 
 
 class StoreConfig(Config):
@@ -48,6 +48,13 @@ class StoreConfig(Config):
     cache: str = Field(
         ".vecmill/cache",
         description="Local folder for copies of remote artifacts and remembered digests; may be deleted at any time.",
+        json_schema_extra=NOT_IN_KEY,
+    )
+    cache_size: ByteSize = Field(
+        50_000_000_000,
+        ge=0,
+        description="Bytes (or 200GB) that copies of remote artifacts may take in the cache; beyond it those go that "
+        "no running stage uses, the one used longest ago first. Default: 50GB, our choice.",
         json_schema_extra=NOT_IN_KEY,
     )
     storage_options: dict[str, str] = Field(
@@ -121,7 +128,7 @@ class ArtifactStore:
         from vecmill.store.remote import filesystem
 
         found, root = filesystem(config.uri, config.storage_options)
-        return RemoteBackend(config.uri.rstrip("/"), found, root, self._cache, self._memo)
+        return RemoteBackend(config.uri.rstrip("/"), found, root, self._cache, self._memo, config.cache_size)
 
     @property
     def cache(self) -> Path:
@@ -224,6 +231,10 @@ class ArtifactStore:
         """Where a stage may keep what it needs to resume after its process was killed; used inside :meth:`building`."""
         return self.backend.checkpoints(f"{stage}-{key}")
 
+    def resumable(self, stage: str, key: str) -> AbstractContextManager[None]:
+        """Around what uses :meth:`checkpoints`: those that another machine made are there, and it sees ours."""
+        return self.backend.resumable(f"{stage}-{key}")
+
     @contextmanager
     def building(self, stage: str, key: str) -> Iterator[None]:
         """Keep other processes from building the same artifact; waits for one that is at it."""
@@ -282,7 +293,7 @@ class ArtifactStore:
                     links={path: {**asdict(ref), "name": name} for path, (ref, name) in made_of.links.items()},
                 )
                 published = self.backend.publish(folder, manifest, replacing, linked)
-            shutil.rmtree(self.checkpoints(stage, key), ignore_errors=True)
+            self.backend.remove_checkpoints(f"{stage}-{key}")
             return published
 
     def _linked(self, composition: Composition) -> dict[str, LinkedFile]:

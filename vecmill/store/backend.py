@@ -52,13 +52,19 @@ class Backend(Protocol):
         """Remove checkpoints of an artifact and copies of its files on this machine."""
 
     def remove_leftovers(self) -> None:
-        """Remove all half-written work on this machine; for when nobody is at work."""
+        """Remove all half-written work on this machine, and checkpoints; for when nobody is at work."""
 
     def scan(self, scan: ByteScan, passing: Callable[[str], bool]) -> None:
         """Search every file of the store, except those whose path below the root ``passing`` names."""
 
     def checkpoints(self, label: str) -> Path:
         """A local folder that outlives a killed process; not created here."""
+
+    def resumable(self, label: str) -> AbstractContextManager[None]:
+        """Context manager in which checkpoints of other machines are there, and they see those that are made here."""
+
+    def remove_checkpoints(self, label: str) -> None:
+        """Remove the checkpoints of an artifact that was published."""
 
     def publish(
         self, scratch: Path, manifest: Manifest, replacing: Manifest | None, linked: Mapping[str, LinkedFile]
@@ -74,6 +80,9 @@ class Backend(Protocol):
 
     def local_folder(self, manifest: Manifest, names: Sequence[str] = ()) -> Path:
         """A local folder that holds the artifact's files, or at least those named, for reading."""
+
+    def using(self) -> AbstractContextManager[None]:
+        """Context manager: folders that :meth:`local_folder` gave in it may go afterwards, and no sooner."""
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Context manager that keeps other writers of the same name out, where the place can do that."""

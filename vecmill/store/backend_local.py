@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from vecmill.errors import StoreError
@@ -103,7 +103,7 @@ class LocalBackend:
         return n_removed
 
     def remove_copies(self, stage: str, key: str) -> None:
-        shutil.rmtree(self.checkpoints(f"{stage}-{key}"), ignore_errors=True)
+        self.remove_checkpoints(f"{stage}-{key}")
 
     def remove_leftovers(self) -> None:
         shutil.rmtree(self.root / _SCRATCH, ignore_errors=True)
@@ -114,6 +114,12 @@ class LocalBackend:
 
     def checkpoints(self, label: str) -> Path:
         return self.root / _CHECKPOINTS / label
+
+    def resumable(self, label: str) -> AbstractContextManager[None]:
+        return nullcontext()  # who reaches the store reaches its checkpoints
+
+    def remove_checkpoints(self, label: str) -> None:
+        shutil.rmtree(self.checkpoints(label), ignore_errors=True)
 
     def publish(
         self, scratch: Path, manifest: Manifest, replacing: Manifest | None, linked: Mapping[str, LinkedFile]
@@ -176,6 +182,9 @@ class LocalBackend:
 
     def local_folder(self, manifest: Manifest, names: Sequence[str] = ()) -> Path:
         return self.root / manifest.stage / manifest.key
+
+    def using(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

@@ -10,7 +10,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,12 +18,16 @@ from typing import Any
 from vecmill.errors import StoreError, VecmillError
 from vecmill.store.backend import LinkedFile
 from vecmill.store.byte_scan import ByteScan, scan_objects
+from vecmill.store.checkpoint_mirror import REMOTE_CHECKPOINTS, CheckpointMirror, latest_of, sent_at
+from vecmill.store.copies import Copies
 from vecmill.store.digest import sha256_file
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
 from vecmill.store.remote import S3_BLOCK_BYTES, explain_remote_error
 
 _ABANDONED_SECONDS = 86_400
+# A training that was killed so long ago, and that nobody went on with, is given up by `vecmill gc`.
+_FORSAKEN_SECONDS = 14 * 86_400
 _MOST_SHOWN = 5
 
 
@@ -38,12 +42,16 @@ class RemoteBackend:
     There is no lock: two writers of one key both work, and the first complete one is kept.
     """
 
-    def __init__(self, uri: str, filesystem: Any, root: str, cache: Path, memo: DigestMemo) -> None:
+    def __init__(
+        self, uri: str, filesystem: Any, root: str, cache: Path, memo: DigestMemo, cache_size: int = 50 * 10**9
+    ) -> None:
         self.uri = uri
         self._fs = filesystem
         self._root = root.rstrip("/")
         self._cache = cache
         self._memo = memo
+        self._copies = Copies(cache / "artifacts", cache_size)
+        self._mirrors: dict[str, CheckpointMirror] = {}
         # An object store has no folders. Asked for one all the same, s3fs looks whether the bucket exists, which narrow
         # rights do not allow (infra/s3), and then tries to create it.
         protocols = {filesystem.protocol} if isinstance(filesystem.protocol, str) else set(filesystem.protocol)
@@ -117,14 +125,21 @@ class RemoteBackend:
             if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
                 shutil.rmtree(leftover, ignore_errors=True)
                 n_removed += 1
+        for label in self.names(REMOTE_CHECKPOINTS):
+            sent = sent_at(self.read(latest_of(label)))
+            if time.time() - sent > _FORSAKEN_SECONDS:
+                self.remove(f"{REMOTE_CHECKPOINTS}/{label}")
+                n_removed += 1
         return n_removed
 
     def remove_copies(self, stage: str, key: str) -> None:
-        shutil.rmtree(self.checkpoints(f"{stage}-{key}"), ignore_errors=True)
+        self.remove_checkpoints(f"{stage}-{key}")
         for copy in (self._cache / "artifacts" / stage).glob(f"{key}-*"):
             shutil.rmtree(copy, ignore_errors=True)
 
     def remove_leftovers(self) -> None:
+        if self.names(REMOTE_CHECKPOINTS):
+            self.remove(REMOTE_CHECKPOINTS)
         shutil.rmtree(self._cache / "checkpoints", ignore_errors=True)
         for leftover in self._cache.glob("scratch-*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -134,8 +149,30 @@ class RemoteBackend:
             scan_objects(scan, self._fs, self._root, self.uri, passing)
 
     def checkpoints(self, label: str) -> Path:
-        # On this host only: a run that is resumed elsewhere starts the stage again.
         return self._cache / "checkpoints" / label
+
+    @contextmanager
+    def resumable(self, label: str) -> Iterator[None]:
+        mirror = self._mirrors[label] = CheckpointMirror(self, label, self.checkpoints(label))
+        with mirror.working():
+            yield
+
+    def remove_checkpoints(self, label: str) -> None:
+        shutil.rmtree(self.checkpoints(label), ignore_errors=True)
+        mirror = self._mirrors.pop(label, None)
+        if mirror is not None and mirror.is_in_store:
+            with contextlib.suppress(StoreError):  # the artifact stands; `sweep` finds what is left
+                self.remove(f"{REMOTE_CHECKPOINTS}/{label}")
+
+    def put(self, file: Path, path: str) -> None:
+        """Send a file to a place below the root."""
+        with self._explained(path):
+            self._put(file, self._at(path))
+
+    def get(self, path: str, file: Path) -> None:
+        """Fetch a file from a place below the root."""
+        with self._explained(path):
+            self._fs.get_file(self._at(path), str(file))
 
     def publish(
         self, scratch: Path, manifest: Manifest, replacing: Manifest | None, linked: Mapping[str, LinkedFile]
@@ -146,9 +183,9 @@ class RemoteBackend:
             files = []
             for entry in manifest.files:
                 target = self._at(f"{place}/{prefix}/{entry.path}")
-                if not self._is_object_store:
-                    self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
                 if entry.path in linked:
+                    if not self._is_object_store:
+                        self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
                     # Within the storage: nothing travels through this machine.
                     self._fs.cp_file(self._at(_place_of(linked[entry.path])), target)
                 else:
@@ -171,33 +208,39 @@ class RemoteBackend:
 
     def _put(self, path: Path, target: str) -> None:
         # s3fs has an upload's block size apart from that of its other transfers.
+        if not self._is_object_store:
+            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
         n_bytes = path.stat().st_size
         parts = {"chunksize": max(S3_BLOCK_BYTES, -(-n_bytes // _S3_MOST_PARTS))} if self._is_s3 else {}
         self._fs.put_file(str(path), target, **parts)
 
     def _keep_copies(self, scratch: Path, manifest: Manifest, linked: Mapping[str, LinkedFile]) -> None:
         """What was built on this machine need not be fetched by the stage that reads it here."""
-        for entry in manifest.files:
-            target = self._copies(manifest) / entry.path
-            if entry.path not in linked:
-                with contextlib.suppress(OSError):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    (scratch / entry.path).replace(target)
-                    self._memo.learn(target, entry.sha256)
+        built = [entry for entry in manifest.files if entry.path not in linked]
+        with contextlib.suppress(OSError), self._copies.held(_copy_of(manifest)) as folder:
+            self._copies.expect(sum(entry.bytes for entry in built))
+            for entry in built:
+                target = folder / entry.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (scratch / entry.path).replace(target)
+                self._memo.learn(target, entry.sha256)
 
     def _link_copies(self, manifest: Manifest, linked: Mapping[str, LinkedFile]) -> None:
         """What lies in the cache as a piece need not be fetched again as a file of what the piece belongs to."""
         for name, each in linked.items():
-            copy = self._copies(each.manifest) / each.entry.path
-            target = self._copies(manifest) / name
-            with contextlib.suppress(OSError):
+            with (
+                contextlib.suppress(OSError),
+                self._copies.held(_copy_of(each.manifest)) as source,
+                self._copies.held(_copy_of(manifest)) as folder,
+            ):
+                copy, target = source / each.entry.path, folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.link(copy, target)
                 self._memo.learn(copy, each.entry.sha256)
                 self._memo.learn(target, each.entry.sha256)
 
-    def _copies(self, manifest: Manifest) -> Path:
-        return self._cache / "artifacts" / manifest.stage / f"{manifest.key}-{manifest.digest[:16]}"
+    def using(self) -> AbstractContextManager[None]:
+        return self._copies.using()
 
     def _remove_quietly(self, path: str) -> None:
         """Remove a file or folder; that another writer was faster is no error."""
@@ -248,14 +291,16 @@ class RemoteBackend:
 
     def local_folder(self, manifest: Manifest, names: Sequence[str] = ()) -> Path:
         place = f"{manifest.stage}/{manifest.key}"
-        folder = self._copies(manifest)
         with self._explained(place):
-            for entry in manifest.files:
-                if names and entry.path not in names:
-                    continue
+            wanted = [entry for entry in manifest.files if not names or entry.path in names]
+            if not wanted:
+                return self._copies.path(_copy_of(manifest))
+            folder = self._copies.use(_copy_of(manifest))
+            for entry in wanted:
                 target = folder / entry.path
                 if target.is_file() and self._memo.sha256(target) == entry.sha256:
                     continue
+                self._copies.expect(entry.bytes)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
                 try:
@@ -275,6 +320,10 @@ class RemoteBackend:
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         yield
+
+
+def _copy_of(manifest: Manifest) -> str:
+    return f"{manifest.stage}/{manifest.key}-{manifest.digest[:16]}"
 
 
 def _place_of(linked: LinkedFile) -> str:

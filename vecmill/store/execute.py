@@ -73,7 +73,7 @@ def run_stage(
     parts, definitions = stage_parts(stage, config, {name: ref.key for name, ref in inputs.items()}, store)
     planned = PlannedStage(stage, key_of(parts), parts, definitions)
     standing = _inputs(store, stage, inputs)
-    with store.building(stage.name, planned.key):
+    with store.backend.using(), store.building(stage.name, planned.key):
         # Looked up under the lock: another run may have finished this very artifact while we waited.
         planned.manifest = store.manifest(stage.name, planned.key)
         problem = artifact_problem(store, planned, config, standing)
@@ -104,7 +104,8 @@ def run_stage(
                 file_digest=store.file_digest,
                 forgotten=store.forgotten() if stage.forgets else NOTHING_FORGOTTEN,
             )
-            report = function(section, io)
+            with store.resumable(stage.name, planned.key):
+                report = function(section, io)
             loaded_code(stage, config)
             _check_unchanged(stage, config, store, parts)
             return report

@@ -62,7 +62,7 @@ def build_piece(
     SourceError : one of its files changed while it was read; nothing is published then
     """
     store = ArtifactStore(place) if isinstance(place, StoreConfig) else place
-    with store.building(job.stage, job.key):
+    with store.backend.using(), store.building(job.stage, job.key):
         standing = store.manifest(job.stage, job.key)
         if not job.refresh and standing is not None and piece_problem(store, standing, job.inputs) is None:
             return standing

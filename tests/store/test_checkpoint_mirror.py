@@ -1,0 +1,207 @@
+"""Checkpoints in a remote store: what one machine sent, another one goes on from."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from servers import wait_until
+from vecmill.errors import StoreError
+from vecmill.store import checkpoint_mirror
+from vecmill.store.artifact_store import ArtifactStore, StoreConfig
+from vecmill.store.backend_remote import RemoteBackend
+from vecmill.store.stage import StageReport
+
+LABEL = "train-0123456789abcdef"
+
+
+@pytest.fixture
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ArtifactStore]]:
+    """A store as machines see it, each with a disk of its own."""
+    import fsspec
+
+    monkeypatch.setattr(checkpoint_mirror, "_LOOK_SECONDS", 0.05)
+    name = f"mirror-{uuid.uuid4().hex}"
+    yield lambda machine: ArtifactStore(StoreConfig(uri=f"memory://{name}/store", cache=str(tmp_path / machine)))
+    memory = fsspec.filesystem("memory")
+    if memory.exists(f"/{name}"):
+        memory.rm(f"/{name}", recursive=True)
+
+
+def written(store: ArtifactStore, number: int, content: bytes = b"vectors") -> Path:
+    """A whole checkpoint, as `words/checkpoint.py` leaves one; those before it are gone afterwards."""
+    folder = store.backend.checkpoints(LABEL)
+    building = folder / f"checkpoint-{number:08d}.tmp"
+    building.mkdir(parents=True)
+    (building / "center_vectors.npy").write_bytes(content)
+    (building / "progress.json").write_text(str(number))
+    building.rename(folder / f"checkpoint-{number:08d}")
+    for other in folder.glob("checkpoint-*"):
+        if other.name != f"checkpoint-{number:08d}":
+            shutil.rmtree(other)
+    return folder / f"checkpoint-{number:08d}"
+
+
+def in_store(store: ArtifactStore) -> str:
+    record = store.backend.read(f"checkpoints/{LABEL}/latest.json")
+    return "" if record is None else json.loads(record)["checkpoint"]
+
+
+def found(store: ArtifactStore) -> dict[str, bytes]:
+    folder = store.backend.checkpoints(LABEL)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob("checkpoint-*/*")}
+
+
+class Killed(BaseException):
+    """The process ends in the middle; nothing is said or sent any more."""
+
+
+def test_another_machine_goes_on_from_the_newest(machines: Callable[[str], ArtifactStore]) -> None:
+    first, second = machines("first"), machines("second")
+    with pytest.raises(Killed), first.backend.resumable(LABEL):
+        for number in (1, 2):
+            written(first, number, f"vectors {number}".encode())
+            wait_until(lambda n=number: in_store(first).endswith(str(n)), 20, "it is sent")
+        raise Killed
+    with second.backend.resumable(LABEL):
+        assert found(second) == {
+            "checkpoint-00000002/center_vectors.npy": b"vectors 2",
+            "checkpoint-00000002/progress.json": b"2",
+        }
+        written(second, 3)
+        wait_until(lambda: in_store(second) == "checkpoint-00000003", 20, "it is sent")
+    # One is kept, and what stands here that is newer than the store's is not overwritten.
+    assert len(second.backend.names(f"checkpoints/{LABEL}")) == 2
+    assert sorted(path.name for path in second.backend.checkpoints(LABEL).iterdir()) == ["checkpoint-00000003"]
+    written(second, 4)
+    with second.backend.resumable(LABEL):
+        assert {name.partition("/")[0] for name in found(second)} == {"checkpoint-00000004"}
+    second.backend.remove_checkpoints(LABEL)
+    assert second.backend.names("checkpoints") == []
+    assert not second.backend.checkpoints(LABEL).exists()
+
+
+def test_a_stage_that_fails_leaves_its_last_one(machines: Callable[[str], ArtifactStore]) -> None:
+    store = machines("first")
+    with pytest.raises(RuntimeError, match="lost workers"), store.backend.resumable(LABEL):
+        written(store, 1)
+        raise RuntimeError("lost workers")
+    assert in_store(store) == "checkpoint-00000001"
+
+
+def test_they_end_with_the_artifact_and_are_no_stage(machines: Callable[[str], ArtifactStore]) -> None:
+    store = machines("first")
+    stage, _, key = LABEL.partition("-")
+
+    def work(folder: Path) -> StageReport:
+        with store.resumable(stage, key):
+            written(store, 1)
+            wait_until(lambda: in_store(store), 20, "it is sent")
+            assert store.stages() == []
+        return StageReport()
+
+    store.build(stage, key, {}, {}, {}, work)
+    assert store.backend.names("checkpoints") == [] and store.stages() == ["train"]
+
+
+@pytest.mark.parametrize("how", ["cut off", "altered", "a path", "no record"])
+def test_a_damaged_one_is_none(
+    machines: Callable[[str], ArtifactStore], how: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    first, second = machines("first"), machines("second")
+    with pytest.raises(RuntimeError), first.backend.resumable(LABEL):
+        written(first, 1)
+        raise RuntimeError
+    record = json.loads(first.backend.read(f"checkpoints/{LABEL}/latest.json") or b"")
+    place = f"checkpoints/{LABEL}/{record['prefix']}/center_vectors.npy"
+    if how == "cut off":
+        first.backend.remove(place)
+    elif how == "altered":
+        first.backend.write(place, b"vectorz")
+    elif how == "a path":
+        record["files"][0]["name"] = "../../escaped"
+        first.backend.write(f"checkpoints/{LABEL}/latest.json", json.dumps(record).encode())
+    else:
+        first.backend.write(f"checkpoints/{LABEL}/latest.json", b"{}")
+    with caplog.at_level(logging.WARNING, "vecmill"), second.backend.resumable(LABEL):
+        assert found(second) == {}
+        written(second, 1)
+        wait_until(lambda: second.backend.read(f"checkpoints/{LABEL}/latest.json") != record, 20, "it is sent")
+    assert "a checkpoint of train could not be fetched" in caplog.text
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_a_store_that_takes_none_stops_no_training(
+    machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuses(self: RemoteBackend, file: Path, path: str) -> None:
+        tried.append(path)
+        raise StoreError("the bucket takes no more")
+
+    tried: list[str] = []
+    monkeypatch.setattr(RemoteBackend, "put", refuses)
+    store = machines("first")
+    with caplog.at_level(logging.WARNING, "vecmill"), store.backend.resumable(LABEL):
+        written(store, 1)
+        wait_until(lambda: len(tried) > 2, 20, "it is tried again")
+    assert caplog.messages == [
+        "a checkpoint of train could not be sent (the bucket takes no more); without one in the store, another "
+        "machine begins the stage anew"
+    ]
+
+
+def test_one_that_the_trainer_takes_away_meanwhile_is_not_sent_in_part(
+    machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, copytree = machines("first"), shutil.copytree
+
+    def replaced_before(source: Path, target: Path, **options: object) -> object:
+        if Path(source).name == "checkpoint-00000001":
+            (Path(source) / "center_vectors.npy").unlink()  # as rmtree begins
+            written(store, 2)
+            Path(source).mkdir()
+            (Path(source) / "progress.json").write_text("1")
+        return copytree(source, target, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(shutil, "copytree", replaced_before)
+    written(store, 1)
+    seen: set[str] = set()
+    monkeypatch.setattr(
+        RemoteBackend,
+        "write",
+        lambda self, path, content, write=RemoteBackend.write: (seen.add(content.decode()), write(self, path, content)),
+    )
+    with store.backend.resumable(LABEL):
+        wait_until(lambda: in_store(store), 20, "it is sent")
+    assert [json.loads(each)["checkpoint"] for each in seen] == ["checkpoint-00000002"]
+
+
+def test_forsaken_ones_go_with_the_garbage(
+    machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = machines("first")
+    with pytest.raises(RuntimeError), store.backend.resumable(LABEL):
+        written(store, 1)
+        raise RuntimeError
+    store.backend.sweep()
+    assert store.backend.names("checkpoints") == [LABEL]
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 15 * 86_400)
+    store.backend.sweep()
+    assert store.backend.names("checkpoints") == []
+
+
+def test_forgetting_takes_all(machines: Callable[[str], ArtifactStore]) -> None:
+    store = machines("first")
+    with pytest.raises(RuntimeError), store.backend.resumable(LABEL):
+        written(store, 1)
+        raise RuntimeError
+    machines("second").backend.remove_leftovers()
+    assert store.backend.names("checkpoints") == []

@@ -1,0 +1,217 @@
+"""How much of a remote store a machine keeps: what is in use stays, of the rest what was used last."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from vecmill.config.validate import validate
+from vecmill.errors import ConfigError
+from vecmill.pipelines.words import WordsConfig
+from vecmill.store.artifact_store import ArtifactStore, Composition, StoreConfig
+from vecmill.store.copies import Copies
+from vecmill.store.manifest import Manifest
+from vecmill.store.stage import StageReport
+
+KB = 1000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ArtifactStore]:
+    """A store with room for three copies of 1 KB on this machine."""
+    import fsspec
+
+    uri = f"memory://copies-{tmp_path.name}/store"
+    yield ArtifactStore(StoreConfig(uri=uri, cache=str(tmp_path / "cache"), cache_size=3 * KB + 500))
+    memory = fsspec.filesystem("memory")
+    if memory.exists(f"/copies-{tmp_path.name}"):
+        memory.rm(f"/copies-{tmp_path.name}", recursive=True)
+
+
+def built(store: ArtifactStore, key: str, n_bytes: int = KB) -> Manifest:
+    def work(folder: Path) -> StageReport:
+        (folder / "data.bin").write_bytes(key[:1].encode() * n_bytes)
+        return StageReport()
+
+    manifest = store.build("stage", key, {}, {}, {}, work)
+    aged(store, key, 0)
+    return manifest
+
+
+def aged(store: ArtifactStore, key: str, seconds: float) -> None:
+    """Pretend that a copy was used so long ago; those just built count from one to the next."""
+    (folder,) = (store.cache / "artifacts" / "stage").glob(f"{key}-*")
+    status = folder.stat()
+    os.utime(folder, ns=(status.st_atime_ns, status.st_mtime_ns - round(seconds * 1e9)))
+
+
+def kept(store: ArtifactStore) -> set[str]:
+    return {path.parent.name.partition("-")[0] for path in (store.cache / "artifacts").rglob("data.bin")}
+
+
+def test_what_was_used_longest_ago_goes_first(store: ArtifactStore) -> None:
+    manifests = {key: built(store, key) for key in "abc"}
+    assert kept(store) == set("abc")
+    for age, key in enumerate("cba", start=1):
+        aged(store, key, 100 * age)
+    with store.backend.using():
+        store.folder(manifests["a"].ref)  # used again, so that b is the oldest
+    manifests["d"] = built(store, "d")
+    assert kept(store) == {"a", "c", "d"}
+    # What went is fetched when somebody asks for it; the next oldest makes room.
+    with store.backend.using():
+        assert (store.folder(manifests["b"].ref) / "data.bin").read_bytes() == b"b" * KB
+    assert kept(store) == {"a", "b", "d"}
+    assert not list(store.cache.glob("scratch-*"))
+
+
+def test_what_a_stage_uses_stays_until_it_is_done(store: ArtifactStore, caplog: pytest.LogCaptureFixture) -> None:
+    manifests = {key: built(store, key) for key in "ab"}
+    with store.backend.using():
+        for key in "ab":
+            store.folder(manifests[key].ref)
+            aged(store, key, 1000)
+        with caplog.at_level(logging.INFO, "vecmill"):
+            large = built(store, "large", 3 * KB)
+        assert kept(store) >= {"a", "b"}, "both are being read"
+        assert any("are in use; store.cache_size" in line for line in caplog.messages)
+    another = built(store, "c", 3 * KB)
+    assert kept(store) == {"c"}
+    assert store.problem(large) is None and store.problem(another) is None, "the store itself loses nothing"
+
+
+def test_a_stage_within_a_stage_lets_go_of_its_own_alone(store: ArtifactStore) -> None:
+    manifests = {key: built(store, key) for key in "ab"}
+    with store.backend.using():
+        store.folder(manifests["a"].ref)
+        with store.backend.using():
+            store.folder(manifests["b"].ref)
+        for key in "ab":
+            aged(store, key, 1000)
+        built(store, "c", 2 * KB)
+        assert kept(store) == {"a", "c"}
+
+
+def test_what_another_process_uses_stays(store: ArtifactStore) -> None:
+    """A process that was killed uses nothing any more."""
+    manifest = built(store, "a")
+    code = f"""
+import sys
+from pathlib import Path
+from vecmill.store.copies import Copies
+copies = Copies(Path({str(store.cache / "artifacts")!r}), 10**9)
+copies.use("stage/a-{manifest.digest[:16]}")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        aged(store, "a", 1000)
+        built(store, "b", 3 * KB)
+        assert kept(store) == {"a", "b"}
+        process.kill()
+        process.wait()
+    built(store, "c", 3 * KB)
+    assert kept(store) == {"c"}
+
+
+def test_a_store_that_is_gone_uses_nothing(store: ArtifactStore) -> None:
+    manifest = built(store, "a")
+    reader = ArtifactStore(store.config)
+    reader.folder(manifest.ref)  # outside of any stage: as long as its store lives
+    aged(store, "a", 1000)
+    built(store, "b", 3 * KB)
+    assert kept(store) == {"a", "b"}
+    del reader
+    gc.collect()
+    built(store, "c", 3 * KB)
+    assert kept(store) == {"c"}
+
+
+def test_a_file_with_two_names_counts_once(store: ArtifactStore) -> None:
+    piece = built(store, "piece", 2 * KB)
+
+    def work(folder: Path) -> StageReport:
+        (folder / "own.bin").write_bytes(b"o" * KB)
+        return StageReport()
+
+    made_of = Composition([piece.ref], {"data.bin": (piece.ref, "data.bin")})
+    whole = store.build("stage", "whole", {}, {}, {}, work, composition=made_of)
+    built(store, "c", 400)
+    assert kept(store) == {"piece", "whole", "c"}, "3.4 KB in all, of which the piece's 2 KB have two names"
+    aged(store, "piece", 2000)
+    aged(store, "whole", 1000)
+    built(store, "d", 2 * KB)
+    assert kept(store) == {"c", "d"}, "without its piece the whole would be as large"
+    assert (store.folder(whole.ref) / "data.bin").stat().st_size == 2 * KB
+
+
+def test_many_at_once_end_within_the_limit(store: ArtifactStore, tmp_path: Path) -> None:
+    """Threads with a store each, as processes have one, that read twelve artifacts over and over."""
+    # A place that many may read at the same time, which memory:// is not.
+    store = ArtifactStore(store.config.model_copy(update={"uri": f"local://{tmp_path}/store"}))
+    manifests = [built(store, key) for key in "abcdefghijkl"]
+    failures: list[BaseException] = []
+
+    def read(first: int) -> None:
+        mine = ArtifactStore(store.config)
+        try:
+            for n in range(40):
+                manifest = manifests[(first + 5 * n) % len(manifests)]
+                with mine.backend.using():
+                    content = (mine.folder(manifest.ref) / "data.bin").read_bytes()
+                assert content == manifest.key.encode() * KB
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=read, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    built(store, "m")
+    assert len(kept(store)) <= 3
+
+
+def test_a_limit_of_zero_keeps_what_is_in_use(store: ArtifactStore) -> None:
+    config = store.config.model_copy(update={"cache_size": 0})
+    strict = ArtifactStore(config)
+    first, second = built(strict, "a"), built(strict, "b")
+    with strict.backend.using():
+        for manifest in (first, second):
+            assert (strict.folder(manifest.ref) / "data.bin").read_bytes()[:1].decode() == manifest.key
+        assert kept(strict) == {"a", "b"}
+
+
+def test_a_folder_that_is_removed_while_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stage/a").mkdir(parents=True)
+    calls: list[Callable[[], object]] = [lambda: (tmp_path / "stage/a").rename(tmp_path / "gone")]
+    lock = __import__("fcntl").flock
+
+    def slow(number: int, how: int) -> None:
+        lock(number, how)
+        if calls:
+            calls.pop()()
+
+    monkeypatch.setattr("fcntl.flock", slow)
+    copies = Copies(tmp_path, KB)
+    assert copies.use("stage/a").is_dir()
+    assert (tmp_path / "gone").is_dir() and not calls
+
+
+def test_the_limit_is_written_with_its_unit() -> None:
+    values = {"train": {"kind": "skipgram"}, "store": {"cache_size": "1.5TB"}}
+    assert validate(WordsConfig, values, "test").store.cache_size == 1_500_000_000_000
+    assert StoreConfig().cache_size == 50_000_000_000
+    with pytest.raises(ConfigError, match=r"store\.cache_size"):
+        validate(WordsConfig, {**values, "store": {"cache_size": "much"}}, "test")

@@ -1,0 +1,188 @@
+"""Copies of a remote store's artifacts on this machine: those in use stay, of the others the latest used.
+
+A copy is a folder. Who uses it holds a shared lock on that very folder (``flock``; let go by the kernel when the
+process ends, however it ends), and who removes it an exclusive one, so that any number of processes may share a cache.
+When it was used last is the folder's time of modification.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import threading
+import uuid
+import weakref
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+log = logging.getLogger("vecmill")
+
+# What is looked at again after so much of the limit was added: other processes add too.
+_LOOK_AGAIN_FRAC = 0.05
+# Where something has to go, a little more goes, so that not every file that is added makes room anew.
+_KEPT_FRAC = 0.9
+
+
+@dataclass
+class _Scope:
+    """Folders that are held until somebody is done, by name: file descriptors with a shared lock."""
+
+    held: dict[str, int] = field(default_factory=dict)
+
+    def close(self) -> None:
+        while self.held:
+            os.close(self.held.popitem()[1])
+
+
+class Copies:
+    """The folder of copies of one cache, and what of them an object in this process uses.
+
+    Parameters
+    ----------
+    root : holds a folder ``STAGE/NAME`` for each copy; made when the first comes
+    limit : bytes that all copies together may take, those in use left aside
+    """
+
+    def __init__(self, root: Path, limit: int) -> None:
+        self._root = root
+        self._limit = limit
+        self._room: float | None = None  # bytes that may be added before the folder is looked at again
+        self._guard = threading.RLock()
+        self._here = threading.local()
+        self._n_users = 0
+        self._others = _Scope()
+        weakref.finalize(self, _Scope.close, self._others)
+
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """Let go, at the end, of what this thread used in between; and, when nobody is left, of what others did."""
+        scope, before = _Scope(), getattr(self._here, "scope", None)
+        self._here.scope = scope
+        with self._guard:
+            self._n_users += 1
+        try:
+            yield
+        finally:
+            self._here.scope = before
+            with self._guard:
+                scope.close()
+                self._n_users -= 1
+                if not self._n_users:
+                    self._others.close()
+
+    def path(self, name: str) -> Path:
+        """Where a copy lies, or would."""
+        return self._root / name
+
+    def use(self, name: str) -> Path:
+        """The folder of a copy, made if there is none; it stays until :meth:`using` ends, or this object does."""
+        with self._guard:
+            scope: _Scope = getattr(self._here, "scope", None) or self._others
+            if name not in scope.held:
+                scope.held[name] = _hold(self._root / name)
+        return self._root / name
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[Path]:
+        """The folder of a copy, made if there is none; it stays for the block."""
+        number = _hold(self._root / name)
+        try:
+            yield self._root / name
+        finally:
+            os.close(number)
+
+    def expect(self, n_bytes: int) -> None:
+        """Make room for so many bytes, as far as copies that nobody uses give it."""
+        with self._guard:
+            if self._room is None or n_bytes > self._room:
+                free = self._limit - self._make_room(max(0, self._limit - n_bytes))
+                self._room = max(n_bytes, min(free, self._limit * _LOOK_AGAIN_FRAC))
+            self._room -= n_bytes
+
+    def _make_room(self, wanted: int) -> int:
+        """Remove copies, the ones used longest ago first, where they take more than wanted; gives what is left."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        found = sorted((_Copy.at(path) for path in self._root.glob("*/*") if path.is_dir()), key=lambda each: each.used)
+        # A file of a piece may be a file of its stage too: one on the disk, which goes with the last of its names.
+        names = Counter(inode for each in found for inode in each.files)
+        total = sum({inode: size for each in found for inode, size in each.files.items()}.values())
+        if total <= wanted:
+            return total
+        for each in found:
+            if total <= wanted * _KEPT_FRAC:
+                return total
+            if each.remove(self._root.parent / f"scratch-{uuid.uuid4().hex[:8]}"):
+                names.subtract(list(each.files))
+                total -= sum(size for inode, size in each.files.items() if not names[inode])
+        if total > wanted:
+            log.info(
+                "copies of artifacts in %s take %.1f GB and are in use; store.cache_size (%.1f GB) leaves no room for "
+                "more",
+                self._root,
+                total / 1e9,
+                self._limit / 1e9,
+            )
+        return total
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A copy: its folder, when it was used last, and the size of each of its files."""
+
+    path: Path
+    used: float
+    files: dict[tuple[int, int], int]
+
+    @classmethod
+    def at(cls, path: Path) -> _Copy:
+        files, used = {}, 0.0
+        with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+            used = path.stat().st_mtime
+        for folder, _, names in os.walk(path):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    status = Path(folder, name).stat()
+                    files[status.st_dev, status.st_ino] = status.st_size
+        return cls(path, used, files)
+
+    def remove(self, aside: Path) -> bool:
+        """Remove it unless somebody uses it; in one step, as others see it."""
+        try:
+            number = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self.path.stat().st_mtime != self.used:
+                return False  # used since
+            self.path.rename(aside)
+        except OSError:  # in use, or gone meanwhile
+            return False
+        finally:
+            os.close(number)
+        shutil.rmtree(aside, ignore_errors=True)
+        return True
+
+
+def _hold(folder: Path) -> int:
+    """Make sure that a folder is there and stays: a file descriptor with a shared lock on it."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue  # it was removed in between
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(number, fcntl.LOCK_SH)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(number), folder.stat()):
+                with contextlib.suppress(OSError):
+                    os.utime(folder)
+                return number
+        os.close(number)
