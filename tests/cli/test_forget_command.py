@@ -107,13 +107,13 @@ def test_a_document_goes_with_all_that_follows_and_never_comes_back(
     seen = told(monkeypatch, options(name, dry_run=True))
     assert "1 document, from in/2.txt" in seen
     assert (
-        "7 artifacts would go (1 contamination, 1 contract, 1 encode, 1 ingest, 1 ingest.read, 1 vocabulary, 1 " in seen
+        "9 artifacts would go (1 contamination, 1 contamination.look, 1 contract, 1 contract.check, 1 encode, "
+        "1 ingest, 1 ingest.read, 1 vocabulary, 1 vocabulary.count), 0 stay" in seen
     )
-    assert "1 vocabulary.count), 0 stay" in seen
-    assert len(list(ArtifactStore(open_target(Path("pipelines.yaml"), "words", []).config.store).manifests())) == 7
+    assert len(list(ArtifactStore(open_target(Path("pipelines.yaml"), "words", []).config.store).manifests())) == 9
 
     said = told(monkeypatch, options(name))
-    assert "Removed 7 artifacts" in said
+    assert "Removed 9 artifacts" in said
     assert "Proof: 2 texts and the names of the documents were looked for in" in said
     assert "found in none" in said
     assert "No run will read them again from in/2.txt" in said
@@ -144,7 +144,7 @@ def test_copies_of_the_text_go_too_and_other_pieces_stay(place: Path, monkeypatc
     name = planted(first["ingest"])
     said = told(monkeypatch, options(name))
     assert "1 document and 1 with the very same text, from in/2.txt, in/3.txt" in said
-    assert "2 ingest.read, 1 ingest.thin, 1 vocabulary, 2 vocabulary.count), 4 stay" in said
+    assert "2 ingest.read, 1 ingest.thin, 1 vocabulary, 2 vocabulary.count), 8 stay" in said
     again = run_to("vocabulary")
     assert again["ingest"].metrics["n_source_files_read"] == 2
     assert again["ingest"].metrics["n_forgotten"] == 2
@@ -244,7 +244,7 @@ def test_a_store_on_s3_forgets_too(place: Path, monkeypatch: pytest.MonkeyPatch,
     outcomes = run_to("vocabulary")
     name = planted(outcomes["ingest"])
     said = told(monkeypatch, options(name))
-    assert "Removed 6 artifacts" in said
+    assert "Removed 8 artifacts" in said
     assert "found in none" in said
     keys = [each["Key"] for each in s3.list_objects_v2(Bucket="forgetful").get("Contents", [])]
     assert all(key.startswith("store/forgotten/") for key in keys), keys

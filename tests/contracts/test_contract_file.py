@@ -100,7 +100,12 @@ def put(place, key, value):
         (put(["row_rules", 0], "severity", "fatal"), ["row_rules.0.severity = 'fatal'", "'critical' or 'warning'"]),
         (put(["row_rules", 0], "rule", "Too Long"), ["row_rules.0.rule = 'Too Long'"]),
         (put(["row_rules", 0], "rule", "few_words"), ["has the rule 'few_words' twice"]),
-        (put(["columns"], slice(1, 1), CONTRACT["columns"]), ["has the column 'word' twice"]),
+        (put(["columns"], slice(1, 1), CONTRACT["columns"]), ["has the column or measure 'word' twice"]),
+        (
+            put([], "measures", [{"name": "word", "value": "1", "meaning": "One."}]),
+            ["has the column or measure 'word' twice"],
+        ),
+        (put([], "measures", [{"name": "size", "meaning": "Letters."}]), ["'measures.0.value' is missing"]),
         (put([], "row_key", "wrod"), ["row_key = 'wrod' is none of its columns", "did you mean 'word'?"]),
         (
             put(["row_rules", 0], "holds", "length(word) < {longst}"),

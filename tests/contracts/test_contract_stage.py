@@ -61,6 +61,7 @@ def test_a_good_corpus_keeps_every_rule(run_contract, rows):
         "n_rules": len(CONTRACT.rules),
         "n_failed_rules": 0,
         "passed": True,
+        "n_text_bytes_read": sum(len(row["text"].encode()) for row in rows()),
     }
     assert [row["rule"] for row in report.table] == [each.rule for each in CONTRACT.rules]
     assert all(row["passed"] and not row["n_failing"] for row in report.table)

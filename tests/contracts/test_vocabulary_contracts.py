@@ -16,7 +16,7 @@ from vecmill.corpus.contracts.arrow_check import arrow_schema, check_shards
 from vecmill.corpus.contracts.contract_file import load_contract
 from vecmill.corpus.contracts.database import Database, create_view
 from vecmill.corpus.contracts.expectations import build_expectations, judge
-from vecmill.corpus.contracts.row_rules import check_predicates, find_failures
+from vecmill.corpus.contracts.row_rules import check_predicates, examine
 from vecmill.errors import FormatError
 from vecmill.vocabulary.build import build_vocabulary
 from vecmill.vocabulary.config import VocabularyConfig
@@ -35,7 +35,7 @@ def failed_rules(table: Path, scratch: Path) -> set[str]:
     with database.connect() as connection:
         create_view(connection, "words", [table])
         check_predicates(connection, contract, "words")
-        find_failures(connection, contract, "words")
+        examine(connection, contract, "words")
     verdicts = judge(contract, build_expectations(contract), database, "words")
     return {rule for rule, verdict in verdicts.items() if not verdict.success}
 

@@ -6,17 +6,23 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vecmill.corpus.schema import CORPUS_SCHEMA
+from vecmill.corpus.shard_shares import ShardShare
 from vecmill.errors import ConfigError
+from vecmill.evaluation.benchmark_rows import Companies, Row, RowFinder
 from vecmill.evaluation.benchmarks import Benchmark, load_benchmark
 from vecmill.evaluation.config import EvaluationConfig
-from vecmill.evaluation.contamination import Row, RowFinder, find_contamination, said
-from vecmill.store.stage import StageIO
+from vecmill.evaluation.contamination import find_contamination, said
+from vecmill.evaluation.contamination_piece import Looking, flagged, look_piece
+from vecmill.store.stage import BuiltPiece, StageIO
 
 Shape = Callable[[str, str, float], str]
 WORDSIM = load_benchmark("wordsim353")
@@ -28,8 +34,15 @@ PROSE = (
 )
 
 
+def rows_of(texts: dict[str, str], benchmarks: tuple[Benchmark, ...] = (WORDSIM,), company: int = 5) -> list[Row]:
+    """What is flagged in some documents, in one pass."""
+    finder, companies = RowFinder(benchmarks), Companies(len(benchmarks), company)
+    looked = (each for doc_id, text in texts.items() for each in finder.look(doc_id, "a.txt", text))
+    return [row for candidate in looked for row in companies.add(candidate)]
+
+
 def found(text: str, *benchmarks: Benchmark, company: int = 5) -> list[Row]:
-    return list(RowFinder(benchmarks or (WORDSIM,), company).look("doc", "a.txt", text))
+    return rows_of({"doc": text}, benchmarks or (WORDSIM,), company)
 
 
 # --- one row ----------------------------------------------------------------------------------------------------------
@@ -110,8 +123,7 @@ def test_a_file_without_line_breaks_is_found(shape: str) -> None:
 
 
 def test_a_file_with_a_document_for_each_line_is_found() -> None:
-    finder = RowFinder((WORDSIM,), 5)
-    rows = [row for at, each in enumerate(ROWS) for row in finder.look(f"{at}", "a", SHAPES["rescaled"](*each))]
+    rows = rows_of({f"{at}": SHAPES["rescaled"](*each) for at, each in enumerate(ROWS)})
     assert len({row.item for row in rows}) > 0.97 * len(ROWS)
     assert {row.doc_id for row in rows[:4]} == {"0", "1", "2", "3"}, "those before the fifth are told as well"
 
@@ -165,6 +177,43 @@ def test_what_the_stage_writes(tmp_path: Path) -> None:
     find_contamination(config, corpus(tmp_path / "b", [PROSE, PROSE, planted, PROSE, "love sex 6.77"]))
     for name in ("contamination.json", "contamination.parquet"):
         assert (tmp_path / "a/out" / name).read_bytes() == (tmp_path / "b/out" / name).read_bytes()
+
+
+# Lines that are candidates with company or alone, and some so long that company ends at them or soon after.
+LINES = (*(SHAPES["rescaled"](*row) for row in ROWS[:5]), "tiger cat 7.35", *["on and on " * 90] * 4)
+
+
+@given(st.randoms(use_true_random=False), st.integers(2, 4))
+@settings(max_examples=25, deadline=None)
+def test_cut_anywhere_it_is_what_one_pass_finds(source: random.Random, company: int) -> None:
+    documents = [source.choices(LINES, k=source.randint(0, 9)) for _ in range(4)]
+    texts = {f"{at:032x}": "\n".join(lines) for at, lines in enumerate(documents)}
+    whole = rows_of(texts, company=company)
+    with TemporaryDirectory() as folder:
+        pieces = []
+        for at, (doc_id, text) in enumerate(texts.items()):
+            io = corpus(Path(folder) / f"{at}", [text])
+            shard = pq.read_table(io.inputs["ingest"] / "part-00000.parquet")
+            named = pa.array([doc_id], pa.string())
+            pq.write_table(
+                shard.set_column(0, CORPUS_SCHEMA.field(0), named), io.inputs["ingest"] / "part-00000.parquet"
+            )
+            share = ShardShare(("part-00000.parquet",), io.inputs["ingest"])
+            report = look_piece(Looking(share, (WORDSIM,), company), io)
+            rows = pq.read_table(io.output / "candidates.parquet")
+            assert len(rows) == report.rows["candidates.parquet"]
+            pieces.append(BuiltPiece(None, report.metrics, [], {}, lambda *names, io=io: io.output))
+        assert list(flagged(pieces, 1, company)) == whole
+
+
+def test_a_piece_keeps_what_may_be_flagged_and_no_more(tmp_path: Path) -> None:
+    near = [SHAPES["rescaled"](*row) for row in ROWS[:3]]
+    gap = "so it went on " * 300
+    io = corpus(tmp_path, ["\n".join([*near, gap, *near, gap, "tiger cat 7.35", gap, *near])])
+    share = ShardShare(("part-00000.parquet",), io.inputs["ingest"])
+    look_piece(Looking(share, (WORDSIM,), 5), io)
+    kept = pq.read_table(io.output / "candidates.parquet")
+    assert kept["line"].to_pylist() == [1, 2, 3, 9, 11, 12, 13], "not those in the middle, which are too few"
 
 
 def test_what_the_contract_left_out_is_not_looked_at(tmp_path: Path) -> None:

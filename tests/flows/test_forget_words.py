@@ -72,6 +72,8 @@ def test_a_planted_text_is_gone_from_everything(tmp_path: Path, text_folder: Pat
     assert {each["stage"] for each in result["removed"]} == {
         *(each["stage"] for each in before["stages"]),
         "ingest.read",
+        "contract.check",
+        "contamination.look",
         "vocabulary.count",
     }
     assert all(not each["cached"] for each in result["run"]["stages"])

@@ -1,7 +1,9 @@
 """The contract stage: hold an ingested corpus against its data contract, and quarantine the documents that break it.
 
-Schema first (footers only), then the row rules in one pass over the text, then Great Expectations' judgement on both
-the table and what the row rules found. Documents in quarantine stay in the ingest shards; readers leave them out.
+First each shard by itself, as a piece that later runs take over: its schema, the row rules in one pass over the text,
+and what rules on the table will ask of each document (:mod:`vecmill.corpus.contracts.check_piece`). Then Great
+Expectations' judgement, on what was found of all shards. Documents in quarantine stay in the ingest shards; readers
+leave them out.
 """
 
 from __future__ import annotations
@@ -14,15 +16,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vecmill.corpus.contract_config import ContractConfig, contract_file
-from vecmill.corpus.contracts.arrow_check import check_shards
+from vecmill.corpus.contracts.arrow_check import arrow_schema
+from vecmill.corpus.contracts.check_piece import FACTS_NAME, FAILURES_NAME, KIND, check_piece, checking_piece
 from vecmill.corpus.contracts.contract_file import Contract, Expectation, RowRule, load_contract, thresholds_of
 from vecmill.corpus.contracts.data_docs import DATA_DOCS_FILE, data_docs
 from vecmill.corpus.contracts.database import Database, create_view
 from vecmill.corpus.contracts.expectations import N_EXAMPLES, Verdict, build_expectations, judge
-from vecmill.corpus.contracts.row_rules import check_predicates, find_failures, first_failures, write_quarantine
+from vecmill.corpus.contracts.facts import check_measures, judged_on_facts, reads_text
+from vecmill.corpus.contracts.row_rules import check_predicates, first_failures, read_examined, write_quarantine
 from vecmill.corpus.documents import shard_paths
+from vecmill.corpus.shard_shares import shard_shares
 from vecmill.errors import ContractViolation
 from vecmill.progress import track
+from vecmill.store.loose_pieces import pieces_of
 from vecmill.store.stage import StageIO, StageReport
 
 QUARANTINE_FILE = "quarantine.parquet"
@@ -58,6 +64,10 @@ def check_contract(config: ContractConfig, io: StageIO) -> StageReport:
     Expectations' results without their times and run ids.
     ``data_docs.html`` : the same for people, a page that needs nothing else.
 
+    The files are the same bytes whatever was taken over. ``n_text_bytes_read``, a metric, is the UTF-8 of the texts
+    that were read: those of new shards, and all where an expectation cannot be judged on the facts that are kept of
+    each document (:mod:`vecmill.corpus.contracts.facts`).
+
     Raises
     ------
     ContractViolation : a shard has another schema, a critical rule that does not quarantine fails, or more than
@@ -66,25 +76,29 @@ def check_contract(config: ContractConfig, io: StageIO) -> StageReport:
     ConfigError : the contract file is not usable, or the memory limit is too low
     StoreError : the ingest artifact holds no shard, or a damaged one
     """
-    path = contract_file(config)
-    contract = load_contract(path, config.thresholds)
-    shards = shard_paths(io.inputs["ingest"])
-    with track("checking the corpus contract", total=3, unit="steps") as bar:
-        n_documents = check_shards(contract, shards)
-        # Before the pass over the text, so that a mistake in the contract file is told within seconds.
+    contract = load_contract(contract_file(config), config.thresholds)
+    shares = shard_shares(io)
+    with TemporaryDirectory(prefix="vecmill-contract-") as scratch, pieces_of(io) as pieces:
+        # Before any text is read, so that a mistake in the contract file is told within seconds.
         expectations = build_expectations(contract)
-        bar.advance()
-        with TemporaryDirectory(prefix="vecmill-contract-") as scratch:
+        check_measures(contract)
+        _check_sql(contract, Database(Path(scratch) / "empty.duckdb", config.memory_limit_mb))
+        wanted = [checking_piece(share, contract, config.memory_limit_mb) for share in shares]
+        checked = pieces.build(KIND, check_piece, wanted, description="checking documents")
+        n_documents = sum(piece.metrics["n_documents"] for piece in checked)
+        of_text = [rule for rule in contract.expectations if reads_text(contract, rule)]
+        n_text_bytes = sum(piece.metrics["n_text_bytes"] for piece in checked if of_text or not piece.taken_over)
+        with track("judging the corpus by its contract", total=2, unit="steps") as bar:
             database = Database(Path(scratch) / "contract.duckdb", config.memory_limit_mb)
             with database.connect() as connection:
-                create_view(connection, _VIEW, shards)
-                check_predicates(connection, contract, _VIEW)
-                find_failures(connection, contract, _VIEW)
+                folders = [piece.open(FACTS_NAME, FAILURES_NAME) for piece in checked]
+                read_examined(
+                    connection, [each / FACTS_NAME for each in folders], [each / FAILURES_NAME for each in folders]
+                )
+                if not all(judged_on_facts(contract, rule) for rule in contract.expectations):
+                    create_view(connection, _VIEW, shard_paths(io.inputs["ingest"]))
                 n_rows, n_quarantined = write_quarantine(connection, contract, io.output / QUARANTINE_FILE)
-                examples = {
-                    each.rule: first_failures(connection, contract, _VIEW, each.rule, N_EXAMPLES)
-                    for each in contract.row_rules
-                }
+                examples = {each.rule: first_failures(connection, each.rule, N_EXAMPLES) for each in contract.row_rules}
             bar.advance()
             verdicts = judge(contract, expectations, database, _VIEW)
             bar.advance()
@@ -104,11 +118,18 @@ def check_contract(config: ContractConfig, io: StageIO) -> StageReport:
     if not passed:
         raise _violation(contract, config, metrics, findings)
     return StageReport(
-        metrics=metrics,
+        metrics={**metrics, "n_text_bytes_read": n_text_bytes},
         rows={QUARANTINE_FILE: n_rows},
         table=[_row(each, n_documents) for each in findings],
         markdown=_markdown(contract, config, metrics, findings),
     )
+
+
+def _check_sql(contract: Contract, database: Database) -> None:
+    """Have every predicate and measure bound to a table of the contract's columns, without a row."""
+    with database.connect() as connection:
+        connection.register("no_documents", arrow_schema(contract).empty_table())
+        check_predicates(connection, contract, "no_documents")
 
 
 def _findings(

@@ -12,8 +12,6 @@ sample; not on what other shards hold, nor on which words the vocabulary keeps i
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -25,8 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vecmill.corpus.documents import listed_ids, read_row_groups, shard_paths
-from vecmill.store.manifest import ArtifactRef
+from vecmill.corpus.documents import read_row_groups
+from vecmill.corpus.shard_shares import ShardShare, shares_let_through
 from vecmill.store.stage import Piece, StageIO, StageReport
 from vecmill.text.arrow_columns import string_column
 from vecmill.text.rules import TokenRules
@@ -85,15 +83,11 @@ class Counting:
 
     Attributes
     ----------
-    folder : of the corpus where there is no store, else it is the input ``read``
-    shards : names of its files
-    quarantined : ids of documents that are left out
+    share : which shards; without the documents of them in quarantine
     coded : whether the texts are kept as coded text
     """
 
-    folder: Path | None
-    shards: tuple[str, ...]
-    quarantined: tuple[str, ...]
+    share: ShardShare
     rules: TokenRules
     sample: SampleSettings
     means: Means
@@ -101,50 +95,21 @@ class Counting:
 
 
 def counting_pieces(io: StageIO, rules: TokenRules, sample: SampleSettings, means: Means) -> list[Piece]:
-    """The pieces that count a corpus, in its order: one a shard, or one for all where nothing is kept.
-
-    A shard that is a file of a piece of ingest is read as that: its name in the corpus may be another one tomorrow.
-    """
-    quarantine = listed_ids(io.small_files("contract", "quarantine.parquet") / "quarantine.parquet")
-    if io.pieces is None:
-        paths = shard_paths(io.inputs["ingest"])
-        ids = () if quarantine is None else tuple(quarantine.to_pylist())
-        names, n_bytes = tuple(path.name for path in paths), sum(path.stat().st_size for path in paths)
-        counting = Counting(io.inputs["ingest"], names, ids, rules, sample, means, coded=False)
-        return [Piece(config={}, argument=counting, n_bytes=n_bytes)]
-    corpus = io.lineage["ingest"]
-    wanted = []
-    for file in sorted(corpus["files"], key=lambda file: str(file["path"])):
-        name = file["path"]
-        if not name.startswith("part-"):
-            continue
-        # Of a manifest that names no pieces the corpus itself is read.
-        link = corpus.get("links", {}).get(name) or {**corpus, "name": name}
-        ids = () if quarantine is None else _quarantined(io.small_files("ingest", name) / name, quarantine)
-        wanted.append(
-            Piece(
-                config={
-                    "shards": [link["name"]],
-                    "quarantined": hashlib.sha256(json.dumps(ids).encode()).hexdigest(),
-                    "rules": asdict(rules),
-                    "sample": asdict(sample),
-                },
-                argument=Counting(None, (link["name"],), ids, rules, sample, means, coded=True),
-                inputs={"read": ArtifactRef(link["stage"], link["key"], link["digest"])},
-                n_bytes=file["bytes"],
-            )
+    """The pieces that count a corpus, in its order: one a shard, or one for all where nothing is kept."""
+    return [
+        Piece(
+            config={
+                "shards": list(share.names),
+                "quarantined": share.quarantine_digest,
+                "rules": asdict(rules),
+                "sample": asdict(sample),
+            },
+            argument=Counting(share, rules, sample, means, coded=io.pieces is not None),
+            inputs=share.inputs,
+            n_bytes=share.n_bytes,
         )
-    return wanted
-
-
-def _quarantined(shard: Path, quarantine: pa.Array) -> tuple[str, ...]:
-    """The ids in quarantine that a shard holds; of the shard only ``doc_id`` is read."""
-    with pq.ParquetFile(shard) as file:
-        ids = [
-            batch.column("doc_id").filter(pc.is_in(batch.column("doc_id"), value_set=quarantine))
-            for batch in file.iter_batches(columns=["doc_id"], use_threads=False)
-        ]
-    return tuple(sorted({each for some in ids for each in some.to_pylist()}))
+        for share in shares_let_through(io)
+    ]
 
 
 def count_piece(counting: Counting, io: StageIO) -> StageReport:
@@ -157,8 +122,7 @@ def count_piece(counting: Counting, io: StageIO) -> StageReport:
     StorageFull : spilled tables outgrow the disk that ``counting.means`` allows
     """
     means = counting.means
-    folder = io.small_files("read", *counting.shards) if counting.folder is None else counting.folder
-    paths = [folder / name for name in counting.shards]
+    paths = counting.share.paths(io)
     sample = counting.sample.empty()
     n_documents = n_tokens = n_text_bytes = 0
     with TemporaryDirectory(prefix="vecmill-counts-") as scratch:
@@ -174,7 +138,7 @@ def count_piece(counting: Counting, io: StageIO) -> StageReport:
                 return table.code(documents) if counting.coded else table.count(documents.column("text"))
 
         with CodedWriter(io.output) if counting.coded else nullcontext() as coded:
-            batches = _documents(paths, counting.quarantined, io, whole=counting.coded)
+            batches = _documents(paths, counting.share.quarantined, io, whole=counting.coded)
             for documents, counted in in_order(count, batches, means.n_threads):
                 sample.add(documents.column("doc_id").to_pylist(), documents.column("text"))
                 n_documents += documents.num_rows

@@ -10,6 +10,9 @@ whole. What a failure means follows from two words:
     false       critical   stops the run
     false       warning    is reported
 
+A *measure* is an SQL expression over one row, worked out when the row is first seen and kept; expectations may name it
+as a column. One that names measures and columns other than the text is judged without reading any text again.
+
 `{name}` in a predicate, or as a whole value among an expectation's kwargs, stands for the threshold of that name, so a
 configuration can move a bound without copying the file.
 """
@@ -73,6 +76,14 @@ class RowRule(Config):
     meaning: str = Field(min_length=1, description="What it asks for, and why.")
 
 
+class Measure(Config):
+    """A value of every row that is worked out once and kept, for expectations to name."""
+
+    name: str = Field(pattern=_NAME, description="Name, used like a column's; none of the columns has it.")
+    value: str = Field(min_length=1, description="SQL expression over the columns of one row.")
+    meaning: str = Field(min_length=1, description="What it holds, with its unit.")
+
+
 class Contract(Config):
     """What one dataset must look like."""
 
@@ -84,8 +95,14 @@ class Contract(Config):
     excerpt: str = Field(description="Text column that quarantine shows the beginning of.")
     columns: list[Column] = Field(min_length=1, description="The Arrow schema, in any order.")
     thresholds: list[Threshold] = Field([], description="Numbers that rules refer to.")
+    measures: list[Measure] = Field([], description="Values of each row that expectations refer to.")
     expectations: list[Expectation] = Field([], description="Rules on the table.")
     row_rules: list[RowRule] = Field([], description="Rules on each row.")
+
+    @property
+    def column_names(self) -> list[str]:
+        """What expectations may name: columns, then measures."""
+        return [*(each.name for each in self.columns), *(each.name for each in self.measures)]
 
     @property
     def rules(self) -> list[Expectation | RowRule]:
@@ -150,7 +167,7 @@ def thresholds_of(rule: Expectation | RowRule) -> list[str]:
 def _refuse_repeated(contract: Contract, origin: str) -> None:
     for what, names in (
         ("rule", [each.rule for each in contract.rules]),
-        ("column", [each.name for each in contract.columns]),
+        ("column or measure", contract.column_names),
         ("threshold", [each.name for each in contract.thresholds]),
     ):
         repeated = [name for name in names if names.count(name) > 1]

@@ -1,7 +1,8 @@
 """Great Expectations as the judge: expectations built from a contract, run over DuckDB, told as plain JSON values.
 
 Great Expectations is imported inside the functions (it takes seconds), works in an ephemeral context that writes
-nothing, and sees two tables of a DuckDB file: the data, and the failures of the row rules.
+nothing, and sees three tables of a DuckDB file: the facts kept of each row, the failures of the row rules, and the data
+itself, which is read for rules on the text alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from sqlalchemy.engine import URL
 
 from vecmill.corpus.contracts.contract_file import Contract, Expectation, RowRule, arguments, nearest_name, predicate
 from vecmill.corpus.contracts.database import Database
-from vecmill.corpus.contracts.row_rules import FAILURES
+from vecmill.corpus.contracts.facts import judged_on_facts
+from vecmill.corpus.contracts.row_rules import FACTS, FAILURES
 from vecmill.errors import ConfigError
 
 N_EXAMPLES = 3
@@ -75,7 +77,9 @@ def judge(
     Parameters
     ----------
     expectations : as :func:`build_expectations` made them from the contract
-    database : holds the data as ``view`` and the table ``failures``; no other connection to it may be open
+    database : holds the data as ``view``, and what :func:`~vecmill.corpus.contracts.row_rules.examine` found of it;
+        no other connection to it may be open
+    view : may be missing where all expectations can be judged on the facts
 
     Returns
     -------
@@ -97,6 +101,10 @@ def judge(
     from vecmill.corpus.contracts.gx_dialect import GXDuckDB
 
     on_table, on_rows = expectations
+    of_facts: list[Any] = []
+    of_rows: list[Any] = []
+    for rule, each in zip(contract.expectations, on_table, strict=True):
+        (of_facts if judged_on_facts(contract, rule) else of_rows).append(each)
     # Stores in memory and no documentation site: nothing is written, not even for a moment.
     settings = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(), progress_bars=ProgressBarsConfig(globally=False)
@@ -112,7 +120,8 @@ def judge(
         )
         engines = [source.get_engine(), source.get_execution_engine().engine]
         results = [
-            *_validate(source, view, on_table, contract.row_key),
+            *_validate(source, FACTS, of_facts, contract.row_key),
+            *_validate(source, view, of_rows, contract.row_key),
             *_validate(source, FAILURES, on_rows, "row_key"),
         ]
     finally:
@@ -148,7 +157,7 @@ def _build(contract: Contract, expectation: Expectation) -> Any:
             raise ConfigError(
                 f"{place}: {expectation.type} has no argument {name!r}", todo=nearest_name(name, sorted(own))
             )
-    columns = [each.name for each in contract.columns]
+    columns = contract.column_names
     if "column" in kwargs and kwargs["column"] not in columns:
         raise ConfigError(
             f"{place}: column {kwargs['column']!r} is none of the contract's",
