@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import vecmill.corpus.ingest as ingest_module
+import vecmill.corpus.batch as batch_module
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.documents import iter_documents
 from vecmill.corpus.ingest import ingest
@@ -121,13 +121,13 @@ def test_a_source_that_vanishes_while_another_is_read(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     for name in "ab":
         (tmp_path / f"in/{name}.txt").write_text(f"text of {name}")
-    read_documents = ingest_module.read_documents
+    read_records = batch_module.read_records
 
     def vanishing(*arguments):
         (tmp_path / "in/b.txt").unlink(missing_ok=True)
-        return read_documents(*arguments)
+        return read_records(*arguments)
 
-    monkeypatch.setattr(ingest_module, "read_documents", vanishing)
+    monkeypatch.setattr(batch_module, "read_records", vanishing)
     message = _refusal(tmp_path)
     assert "cannot read" in message and "in/b.txt (No such file or directory)" in message
     assert "it was there when the sources were listed" in message

@@ -10,9 +10,7 @@ import pytest
 
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.documents import iter_documents, shard_paths
-from vecmill.corpus.ingest import document_id, ingest
-from vecmill.corpus.listing import SourceFile
-from vecmill.corpus.record import Document
+from vecmill.corpus.ingest import ingest
 from vecmill.corpus.schema import CORPUS_SCHEMA
 from vecmill.errors import SourceError
 from vecmill.progress import show_progress_on
@@ -85,22 +83,6 @@ def test_ids_stay_when_folder_shards_or_cleaning_change(tmp_path):
     assert len(report.rows) > 2
     assert _ids(tmp_path / "one") == _ids(tmp_path / "two")
     assert len(set(_ids(tmp_path / "one"))) == 12
-
-
-def test_ids_tell_source_place_and_text_apart():
-    file = SourceFile("u", 1, "", "a.txt", "u")
-    documents = [
-        Document("text", "line 1"),
-        Document("text", "line 2"),
-        Document("text.", "line 1"),
-        Document("text", "line 1", explicit_id="1"),
-        Document("text", "line 2", explicit_id="2"),
-    ]
-    ids = [document_id(file, document) for document in documents]
-    ids.append(document_id(SourceFile("u", 1, "", "b.txt", "u"), documents[0]))
-    assert len(set(ids)) == 6
-    assert document_id(file, Document("text", "line 9", "title", "1")) == ids[3]
-    assert all(len(doc_id) == 32 and int(doc_id, 16) >= 0 for doc_id in ids)
 
 
 def test_shards_and_row_groups_are_bounded_by_bytes(tmp_path):

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import vecmill.corpus.ingest as ingest_module
+import vecmill.corpus.batch as batch_module
 from vecmill.config.base import Config
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.division import LARGE_BYTES, divide
@@ -45,13 +45,13 @@ class NightConfig(Config):
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were read, as they are opened."""
     opened: list[str] = []
-    original = ingest_module.read_documents
+    original = batch_module.read_records
 
     def counting(file: SourceFile, *rest: Any) -> Iterator[Any]:
         opened.append(file.name)
         return original(file, *rest)
 
-    monkeypatch.setattr(ingest_module, "read_documents", counting)
+    monkeypatch.setattr(batch_module, "read_records", counting)
     return opened
 
 
@@ -215,14 +215,14 @@ def test_finished_pieces_survive_a_kill_and_a_half_one_is_not_taken_for_whole(tm
     import vecmill.corpus.division as division
     import vecmill.corpus.ingest as ingest
     division.LARGE_BYTES = 1
-    original = ingest._read
+    original = ingest.read_batches
     def stuck(files, *rest):
         for file in files:
             yield from original([file], *rest)
             if file.name == "b.txt":
                 open(sys.argv[2], "w").close()
                 time.sleep(60)
-    ingest._read = stuck
+    ingest.read_batches = stuck
     sys.path.insert(0, sys.argv[3])
     from pathlib import Path
     from corpus_nights import run
@@ -290,13 +290,13 @@ def test_a_damaged_piece_is_read_again(tmp_path, reads):
 def test_a_file_that_changes_while_it_is_read_leaves_no_piece(tmp_path, monkeypatch):
     _write(tmp_path, {"a.txt": "one two"})
     os.utime(tmp_path / "in/a.txt", (1, 1))
-    original = ingest_module.read_documents
+    original = batch_module.read_records
 
     def overwritten(file: SourceFile, *rest: Any) -> Iterator[Any]:
         (tmp_path / "in/a.txt").write_text("two one")
         return original(file, *rest)
 
-    monkeypatch.setattr(ingest_module, "read_documents", overwritten)
+    monkeypatch.setattr(batch_module, "read_records", overwritten)
     with pytest.raises(SourceError) as refusal:
         _night(_config(tmp_path))
     assert "a.txt changed while stage ingest was reading" in str(refusal.value)

@@ -6,20 +6,24 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vecmill.corpus import shards
-from vecmill.corpus.shards import Columns, ShardWriter
+from vecmill.corpus.schema import CORPUS_SCHEMA
+from vecmill.corpus.shards import ShardWriter
 
 texts = st.lists(st.text("aé中", min_size=1, max_size=30), min_size=1, max_size=25)
 
 
-def columns(of: list[str], first: int) -> Columns:
+def columns(of: list[str], first: int) -> pa.RecordBatch:
     names = [f"{number:032x}" for number in range(first, first + len(of))]
-    return Columns(names, ["u"] * len(of), [text[:2] for text in of], of, [None] * len(of))
+    n_chars = [len(text) for text in of]
+    made = [names, ["u"] * len(of), [text[:2] for text in of], of, n_chars, [None] * len(of)]
+    return pa.RecordBatch.from_pydict(dict(zip(CORPUS_SCHEMA.names, made, strict=True)), schema=CORPUS_SCHEMA)
 
 
 def write(folder: Path, runs: list[list[str]], shard_bytes: int) -> dict[str, int]:

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
+import polars as pl
+import pyarrow as pa
+
 from vecmill.corpus.assembly import assemble
+from vecmill.corpus.batch import Batch, document_ids, read_batches, uris_of
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.dedup import Fingerprints, fingerprint
 from vecmill.corpus.division import Reading, divide, reading_piece, with_what_stands
 from vecmill.corpus.language import LanguageFinder
 from vecmill.corpus.ledger import Rule
-from vecmill.corpus.listing import SourceFile, list_sources
+from vecmill.corpus.listing import list_sources
 from vecmill.corpus.piece_files import PieceWriter, holds_forgotten
-from vecmill.corpus.record import Document
-from vecmill.corpus.shards import ROW_GROUP_ROWS, Columns
-from vecmill.corpus.sources import read_documents
-from vecmill.errors import SourceError
+from vecmill.corpus.schema import CORPUS_SCHEMA
 from vecmill.store.loose_pieces import pieces_of
 from vecmill.store.stage import StageIO, StageReport
-from vecmill.text.cleaning_column import clean_column
+from vecmill.text.arrow_columns import string_column
+from vecmill.text.cleaning_column import clean_column, is_blank
 
-# Texts cleaned at once; reading holds the interpreter's lock, and most of cleaning does not. A batch costs about 5 ms
-# beyond what its texts do.
-_BATCH_CHARS = 1 << 21
 _CLEANING_THREADS = 2
-
-# A document with its doc_id and the URI of its file, or why a record of that file cannot be read.
-_Record = tuple[str | None, str, Document | SourceError]
 
 
 def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
@@ -42,7 +37,7 @@ def ingest(config: CorpusConfig, io: StageIO) -> StageReport:
     Documents stand in the order of their sources' URIs and, within one, in its own order; the same sources and
     configuration give the same bytes, whatever earlier runs have read already. Files are read in pieces
     (:mod:`vecmill.corpus.division`), each of which later runs take over as long as nobody touches its files. Memory
-    holds two row groups (about 4 MiB, or one larger document) and three batches that are being cleaned (2 MiB of text
+    holds two row groups (about 4 MiB, or one larger document) and three batches that are being cleaned (4 MiB of text
     each, or one larger document), and what :mod:`vecmill.corpus.dedup` keeps of each document.
 
     Raises
@@ -74,140 +69,85 @@ def read_piece(reading: Reading, io: StageIO) -> StageReport:
                     piece.copy(file.uri, taken[file.uri])
                     io.advance(file.n_bytes)
                 continue
-            for batch, clean in _cleaned(_read(run, config, io.advance, piece.note_read), config, finder):
-                _enter(piece, batch, clean, reading)
+            for clean in _cleaned(read_batches(run, config, io.advance, piece.note_read), reading, finder):
+                _enter(piece, clean)
     return piece.report()
-
-
-def _enter(piece: PieceWriter, batch: list[_Record], clean: _Clean, reading: Reading) -> None:
-    """Write the documents of a batch to a piece, in runs of those that stay, and what is left out to its ledger."""
-    config, forgotten = reading.config, reading.forgotten
-    stay = Columns()
-    first = 0
-    for row, ((doc_id, uri, record), text, language) in enumerate(
-        zip(batch, clean.texts, clean.languages, strict=True)
-    ):
-        rule: Rule
-        name, detail = doc_id, ""
-        if isinstance(record, SourceError) or doc_id is None:
-            rule, name, detail = "malformed", None, str(getattr(record, "found", ""))
-        elif forgotten and forgotten.holds(doc_id, text):
-            # Without its name: nothing is left that leads back to it.
-            rule, name = "forgotten", None
-        elif not text or text.isspace():
-            rule = "empty"
-        elif config.languages and language not in config.languages:
-            rule, detail = "language", str(language)
-        else:
-            stay.doc_ids.append(doc_id)
-            stay.uris.append(uri)
-            stay.titles.append(" ".join(record.title.split()) if record.title else "")
-            stay.texts.append(text)
-            stay.languages.append(language)
-            continue
-        piece.keep(stay, clean.fingerprints, first)
-        stay, first = Columns(), row + 1
-        piece.leave_out(rule, uri, name, detail)
-    piece.keep(stay, clean.fingerprints, first)
-
-
-def _read(
-    files: Iterable[SourceFile],
-    config: CorpusConfig,
-    advance: Callable[[float], None],
-    note_read: Callable[[SourceFile], None],
-) -> Iterator[_Record]:
-    """Every record of the sources in order."""
-    for file in files:
-        note_read(file)
-        malformed: list[SourceError] = []
-
-        def on_malformed(error: SourceError, malformed: list[SourceError] = malformed) -> None:
-            if config.malformed == "error":
-                raise error
-            malformed.append(error)
-
-        for document in read_documents(file, config, on_malformed, advance):
-            if malformed:
-                yield from ((None, file.uri, error) for error in malformed)
-                malformed.clear()
-            yield document_id(file, document), file.uri, document
-        yield from ((None, file.uri, error) for error in malformed)
 
 
 @dataclass(frozen=True)
 class _Clean:
-    """A batch after everything that threads can do with it, in order; fingerprints only where duplicates go."""
+    """A batch after everything that threads can do with it, n rows.
 
-    texts: list[str]
-    languages: list[str] | list[None]
+    Attributes
+    ----------
+    documents : columns of the corpus; of rows that are left out anything
+    left_out : row, rule, doc_id (None where it is not told) and detail of each record that does not stay, in order
+    fingerprints : only where duplicates go
+    """
+
+    documents: pa.RecordBatch
+    left_out: list[tuple[int, Rule, str | None, str]]
     fingerprints: Fingerprints | None
 
 
-def _cleaned(
-    documents: Iterable[_Record], config: CorpusConfig, finder: LanguageFinder | None
-) -> Iterator[tuple[list[_Record], _Clean]]:
-    """Batches of documents and their clean texts, in order; two are cleaned while the next is read."""
-    waiting: deque[tuple[list[_Record], Future[_Clean]]] = deque()
+def _enter(piece: PieceWriter, clean: _Clean) -> None:
+    """Write the documents of a batch to a piece, in runs of those that stay, and what is left out to its ledger."""
+    first = 0
+    for row, rule, doc_id, detail in clean.left_out:
+        piece.keep(clean.documents.slice(first, row - first), clean.fingerprints, first)
+        piece.leave_out(rule, clean.documents["source_uri"][row].as_py(), doc_id, detail)
+        first = row + 1
+    piece.keep(clean.documents.slice(first), clean.fingerprints, first)
+
+
+def _cleaned(batches: Iterable[Batch], reading: Reading, finder: LanguageFinder | None) -> Iterator[_Clean]:
+    """Batches as documents of the corpus, in order; two are cleaned while the next is read."""
+    waiting: deque[Future[_Clean]] = deque()
     with ThreadPoolExecutor(_CLEANING_THREADS, thread_name_prefix="cleaning") as pool:
-        for batch in _batches(documents):
-            texts = [_text_of(record) for _, _, record in batch]
-            waiting.append((batch, pool.submit(_clean, texts, config, finder)))
+        for batch in batches:
+            waiting.append(pool.submit(_clean, batch, reading, finder))
             if len(waiting) > _CLEANING_THREADS:
-                done, cleaned = waiting.popleft()
-                yield done, cleaned.result()
-        for done, cleaned in waiting:
-            yield done, cleaned.result()
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def _clean(texts: list[str], config: CorpusConfig, finder: LanguageFinder | None) -> _Clean:
-    texts = clean_column(texts, config.cleaning)
-    drops = config.duplicates.drop != "none"
-    return _Clean(
-        texts,
-        [None] * len(texts) if finder is None else finder.languages_of(texts),
-        fingerprint(texts, config.duplicates) if drops else None,
+def _clean(batch: Batch, reading: Reading, finder: LanguageFinder | None) -> _Clean:
+    config, forgotten = reading.config, reading.forgotten
+    raw = batch.text_column()
+    doc_ids = document_ids(batch, raw)
+    texts = clean_column(pl.Series("text", raw, dtype=pl.String), config.cleaning)
+    languages = None if finder is None else finder.languages_of(texts.to_list())
+    blank, n_chars = texts.to_frame("text").select_seq(
+        is_blank(pl.col("text")).alias("blank"), pl.col("text").str.len_chars().cast(pl.Int64).alias("n_chars")
     )
-
-
-def _batches(documents: Iterable[_Record]) -> Iterator[list[_Record]]:
-    batch: list[_Record] = []
-    n_chars = 0
-    for each in documents:
-        batch.append(each)
-        n_chars += len(_text_of(each[2]))
-        if n_chars >= _BATCH_CHARS or len(batch) >= ROW_GROUP_ROWS:
-            yield batch
-            batch, n_chars = [], 0
-    if batch:
-        yield batch
-
-
-def _text_of(record: Document | SourceError) -> str:
-    return record.text if isinstance(record, Document) else ""
+    left_out: dict[int, tuple[Rule, str | None, str]] = {}
+    if config.languages and languages:
+        other = [row for row, language in enumerate(languages) if language not in config.languages]
+        left_out |= {row: ("language", doc_ids[row].as_py(), languages[row]) for row in other}
+    left_out |= {row: ("empty", doc_ids[row].as_py(), "") for row in blank.arg_true().to_list()}
+    if forgotten:
+        names = enumerate(zip(doc_ids.to_pylist(), texts, strict=True))
+        # Without its name: nothing is left that leads back to it.
+        left_out |= {row: ("forgotten", None, "") for row, (name, text) in names if forgotten.holds(name, text)}
+    left_out |= {row: ("malformed", None, error.found) for row, error in batch.faults.items()}
+    titles = [" ".join(title.split()) for title in batch.titles or ()]
+    columns = [
+        doc_ids,
+        uris_of(batch),
+        string_column(titles or [""] * len(batch)).cast(pa.string()),
+        texts.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string()),
+        n_chars.to_arrow(),
+        pa.nulls(len(batch), pa.string()) if languages is None else string_column(languages).cast(pa.string()),
+    ]
+    return _Clean(
+        pa.RecordBatch.from_arrays(columns, schema=CORPUS_SCHEMA),
+        [(row, *left_out[row]) for row in sorted(left_out)],
+        fingerprint(texts.to_list(), config.duplicates) if config.duplicates.drop != "none" else None,
+    )
 
 
 @cache
 def _finder(languages: tuple[str, ...]) -> LanguageFinder:
     # Its model takes half a second to read, and there may be many pieces.
     return LanguageFinder(languages)
-
-
-def document_id(file: SourceFile, document: Document) -> str:
-    """Name a document by its source's name, its own id (or else its position), and its text before cleaning.
-
-    The id stays when the source's folder moves or goes to S3, when shards are cut differently and when other cleaning
-    is chosen. It changes with the text: two runs that share an id read the same words. Two documents share one only
-    if a source gives two records the same id *and* text.
-
-    Returns
-    -------
-    str : the first 16 bytes of a sha256, as 32 hex digits
-    """
-    place = f"id {document.explicit_id}" if document.explicit_id else document.position
-    name, place_bytes, text = file.name.encode(), place.encode(), document.text.encode()
-    # Lengths keep apart parts that would spell the same when joined.
-    sizes = [len(part).to_bytes(8, "big") for part in (name, place_bytes, text)]
-    digest = hashlib.sha256(b"".join((sizes[0], name, sizes[1], place_bytes, sizes[2])))
-    digest.update(text)
-    return digest.hexdigest()[:32]

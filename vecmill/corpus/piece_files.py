@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,8 @@ from vecmill.corpus.dedup import Fingerprints
 from vecmill.corpus.documents import shard_paths
 from vecmill.corpus.ledger import LEDGER_FILE, N_BEFORE, Ledger, Rule
 from vecmill.corpus.listing import SourceFile
-from vecmill.corpus.shards import Columns, ShardWriter
+from vecmill.corpus.schema import CORPUS_SCHEMA
+from vecmill.corpus.shards import ShardWriter
 from vecmill.store.forgotten import Forgotten
 from vecmill.store.stage import StageReport
 
@@ -82,26 +82,20 @@ class PieceWriter:
         self._n_files_read += 1
         self._n_bytes_read += file.n_bytes
 
-    def keep(self, documents: Columns, fingerprints: Fingerprints | None, first: int) -> None:
-        """Write documents; those of the first one stand at ``first`` in ``fingerprints``, the others' follow."""
+    def keep(self, documents: pa.RecordBatch, fingerprints: Fingerprints | None, first: int) -> None:
+        """Write documents, columns of the corpus; those of the first one stand at ``first`` in ``fingerprints``."""
         n = len(documents)
         if not n:
             return
         self._shards.write(documents)
-        for uri, n_of_file in Counter(documents.uris).items():
-            self._tallies[uri].n_kept += n_of_file
+        for found in pc.value_counts(documents["source_uri"]).to_pylist():
+            self._tallies[found["values"]].n_kept += found["counts"]
         if fingerprints is not None:
-            self._ids += documents.doc_ids
+            self._ids += documents["doc_id"].to_pylist()
             self._digests.append(fingerprints.digests[first : first + n])
             self._signatures.append(fingerprints.signatures[first : first + n])
-        for row in range(min(n, N_SHOWN - len(self._shown))):
-            self._shown.append(
-                {
-                    "doc_id": documents.doc_ids[row],
-                    "title": documents.titles[row],
-                    "excerpt": _excerpt(documents.texts[row]),
-                }
-            )
+        for row in documents.slice(0, N_SHOWN - len(self._shown)).to_pylist():
+            self._shown.append({"doc_id": row["doc_id"], "title": row["title"], "excerpt": _excerpt(row["text"])})
 
     def leave_out(self, rule: Rule, uri: str, doc_id: str | None, detail: str) -> None:
         """Enter a record that does not reach the corpus."""
@@ -121,11 +115,9 @@ class PieceWriter:
         shift = self._shards.n_documents - place.first_kept
         row = 0
         for batch in documents_of(older, place.first_kept, place.n_kept):
-            ids, titles, texts, languages = (
-                batch[name].to_pylist() for name in ("doc_id", "title", "text", "language")
-            )
-            self.keep(Columns(ids, [uri] * len(ids), titles, texts, languages), fingerprints, row)
-            row += len(ids)
+            columns = [batch[name] for name in CORPUS_SCHEMA.names]
+            self.keep(pa.RecordBatch.from_arrays(columns, schema=CORPUS_SCHEMA), fingerprints, row)
+            row += len(batch)
         if place.n_left_out:
             rows = pq.read_table(older / LEDGER_FILE).slice(place.first_left_out, place.n_left_out)
             moved = pc.add(rows[N_BEFORE], pa.scalar(shift, pa.int64()))

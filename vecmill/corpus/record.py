@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import BinaryIO, NamedTuple, Protocol
 
+import pyarrow as pa
+
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.listing import SourceFile
 from vecmill.errors import SourceError
@@ -26,6 +28,43 @@ class Document(NamedTuple):
     position: str
     title: str = ""
     explicit_id: str = ""
+
+    @property
+    def place(self) -> str:
+        """What its ``doc_id`` is made of beside the source's name and the text."""
+        return f"id {self.explicit_id}" if self.explicit_id else self.position
+
+
+class Rows(NamedTuple):
+    """Documents of a source that is a table, as columns: n rows one after the other.
+
+    Attributes
+    ----------
+    texts : string[n] or large_string[n], UTF-8 without nulls
+    first_row : number of the first of them in the source
+    titles, explicit_ids : as in :class:`Document`, n each; None where the source has no such column
+    """
+
+    texts: pa.Array
+    first_row: int = 0
+    titles: list[str] | None = None
+    explicit_ids: list[str] | None = None
+
+    @property
+    def positions(self) -> list[str]:
+        """:attr:`Document.position` of each."""
+        return [f"row {row}" for row in range(self.first_row, self.first_row + len(self.texts))]
+
+    @property
+    def places(self) -> list[str]:
+        """:attr:`Document.place` of each."""
+        return self.positions if self.explicit_ids is None else [f"id {each}" for each in self.explicit_ids]
+
+    def documents(self) -> Iterator[Document]:
+        """The same documents one by one."""
+        nothing = [""] * len(self.texts)
+        columns = (self.texts.to_pylist(), self.positions, self.titles or nothing, self.explicit_ids or nothing)
+        return map(Document, *columns)
 
 
 # Called with the reason why a record cannot be read; raises it, or counts it and returns so that the reader goes on.

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vecmill.corpus.schema import CORPUS_SCHEMA
+from vecmill.text.arrow_columns import numbers_of, offsets_of
 
 # A row group is what every later stage holds in memory at once.
 ROW_GROUP_ROWS = 16384
 _ROW_GROUP_BYTES = 4 << 20
-
-
-@dataclass
-class Columns:
-    """Documents as columns, n of each."""
-
-    doc_ids: list[str] = field(default_factory=list)
-    uris: list[str] = field(default_factory=list)
-    titles: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    languages: list[str | None] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.doc_ids)
 
 
 class ShardWriter:
@@ -45,8 +33,8 @@ class ShardWriter:
         self._folder = folder
         self._shard_bytes = shard_bytes
         self._most_group_bytes = min(_ROW_GROUP_BYTES, shard_bytes)
-        self._columns: dict[str, list[Any]] = {name: [] for name in CORPUS_SCHEMA.names}
-        self._group_bytes = 0
+        self._group: list[pa.RecordBatch] = []
+        self._group_rows = self._group_bytes = 0
         self._written_bytes = 0
         self._writer: pq.ParquetWriter | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writing")
@@ -66,47 +54,34 @@ class ShardWriter:
             self._thread.shutdown()
             self._close()
 
-    def write(self, documents: Columns) -> None:
-        """Write documents, after those written before; titles and texts are Unicode."""
-        sizes = [
-            len(text) + len(title) if text.isascii() and title.isascii() else len(text.encode()) + len(title.encode())
-            for text, title in zip(documents.texts, documents.titles, strict=True)
-        ]
-        start = 0
-        n_waiting, n_bytes = len(self._columns["doc_id"]), self._group_bytes
-        for row, size in enumerate(sizes):
+    def write(self, documents: pa.RecordBatch) -> None:
+        """Write documents, columns of :data:`CORPUS_SCHEMA`, after those written before."""
+        # Bytes of all rows up to each, text and title.
+        ends = _byte_ends(documents["text"]) + _byte_ends(documents["title"])
+        start, n = 0, len(documents)
+        while start < n:
+            before = int(ends[start - 1]) if start else 0
             # Before, not after: a large document gets a row group of its own instead of joining a nearly full one.
-            if n_waiting >= ROW_GROUP_ROWS or (n_bytes and n_bytes + size > self._most_group_bytes):
-                self._gather(documents, start, row, n_bytes)
+            stop = int(np.searchsorted(ends, before + self._most_group_bytes - self._group_bytes, side="right"))
+            if not self._group_bytes:
+                stop = max(stop, int(np.searchsorted(ends, before, side="right")) + 1)
+            stop = max(start, min(stop, start + ROW_GROUP_ROWS - self._group_rows, n))
+            if stop > start:
+                self._gather(documents.slice(start, stop - start), int(ends[stop - 1]) - before)
+            start = stop
+            if start < n or self._group_rows >= ROW_GROUP_ROWS:
                 self._flush()
-                start, n_waiting, n_bytes = row, 0, 0
-            n_waiting += 1
-            n_bytes += size
-        self._gather(documents, start, len(sizes), n_bytes)
-        if n_waiting >= ROW_GROUP_ROWS:
-            self._flush()
 
-    def _gather(self, documents: Columns, start: int, stop: int, n_bytes: int) -> None:
-        """Put some rows of the columns into the group, which then holds ``n_bytes``."""
-        texts = documents.texts[start:stop]
-        n_chars = [len(text) for text in texts]
-        parts: tuple[list[Any], ...] = (
-            documents.doc_ids[start:stop],
-            documents.uris[start:stop],
-            documents.titles[start:stop],
-            texts,
-            n_chars,
-            documents.languages[start:stop],
-        )
-        for column, part in zip(self._columns.values(), parts, strict=True):
-            column.extend(part)
-        self._group_bytes = n_bytes
-        self.n_documents += stop - start
-        self.n_chars += sum(n_chars)
+    def _gather(self, documents: pa.RecordBatch, n_bytes: int) -> None:
+        """Put rows into the group."""
+        self._group.append(documents)
+        self._group_rows += len(documents)
+        self._group_bytes += n_bytes
+        self.n_documents += len(documents)
+        self.n_chars += int(numbers_of(documents["n_chars"]).sum())
 
     def _flush(self) -> None:
-        n_rows = len(self._columns["doc_id"])
-        if not n_rows:
+        if not self._group_rows:
             return
         # At most one row group waits, and a failure to write is told by the next document.
         self._wait()
@@ -116,11 +91,10 @@ class ShardWriter:
             name = shard_name(len(self.rows))
             self.rows[name] = 0
             self._writer = open_shard(self._folder / name)
-        self._writing = self._thread.submit(_write_group, self._writer, self._columns)
-        self.rows[shard_name(len(self.rows) - 1)] += n_rows
+        self._writing = self._thread.submit(_write_group, self._writer, self._group)
+        self.rows[shard_name(len(self.rows) - 1)] += self._group_rows
         self._written_bytes += self._group_bytes
-        self._columns = {name: [] for name in CORPUS_SCHEMA.names}
-        self._group_bytes = 0
+        self._group, self._group_rows, self._group_bytes = [], 0, 0
 
     def _wait(self) -> None:
         if self._writing is not None:
@@ -134,9 +108,15 @@ class ShardWriter:
         self._written_bytes = 0
 
 
-def _write_group(writer: pq.ParquetWriter, columns: dict[str, list[Any]]) -> None:
-    batch = pa.RecordBatch.from_pydict(columns, schema=CORPUS_SCHEMA)
+def _write_group(writer: pq.ParquetWriter, group: list[pa.RecordBatch]) -> None:
+    # As one piece: where pages end would otherwise tell how the rows came.
+    batch = pa.concat_batches(group)
     writer.write_batch(batch, row_group_size=len(batch))
+
+
+def _byte_ends(texts: pa.Array) -> npt.NDArray[np.int64]:
+    offsets = offsets_of(texts)
+    return np.asarray(offsets[1:] - offsets[0])
 
 
 def shard_name(number: int) -> str:

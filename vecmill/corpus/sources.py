@@ -13,11 +13,11 @@ from vecmill.corpus.formats.html import read_html
 from vecmill.corpus.formats.jsonl import read_jsonl
 from vecmill.corpus.formats.mail import read_eml, read_mbox
 from vecmill.corpus.formats.mediawiki import read_mediawiki
-from vecmill.corpus.formats.parquet import read_parquet
+from vecmill.corpus.formats.parquet import read_parquet, read_parquet_rows
 from vecmill.corpus.formats.txt import read_txt
 from vecmill.corpus.listing import SourceFile, format_of
 from vecmill.corpus.opening import open_source
-from vecmill.corpus.record import Document, OnMalformed, Reader, malformed
+from vecmill.corpus.record import Document, OnMalformed, Reader, Rows, malformed
 
 READERS: dict[SourceFormat, Reader] = {
     "txt": read_txt,
@@ -50,7 +50,18 @@ def _ignore(n_bytes: int) -> None: ...
 def read_documents(
     file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed, advance: Callable[[int], None] = _ignore
 ) -> Iterator[Document]:
-    """Stream the documents of one source in their order, before cleaning.
+    """Stream the documents of one source one by one, otherwise as :func:`read_records`."""
+    for record in read_records(file, config, on_malformed, advance):
+        if isinstance(record, Rows):
+            yield from record.documents()
+        else:
+            yield record
+
+
+def read_records(
+    file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed, advance: Callable[[int], None] = _ignore
+) -> Iterator[Document | Rows]:
+    """Stream the documents of one source in their order, before cleaning; of a table as columns, many at once.
 
     Parameters
     ----------
@@ -64,6 +75,9 @@ def read_documents(
     CredentialsError : a remote store refused us
     """
     with open_source(file, config, advance) as stream:
+        if format_of(file, config) == "parquet":
+            yield from read_parquet_rows(stream, file, config, on_malformed)
+            return
         for document in _documents(stream, file, config, on_malformed):
             # ASCII first: Python knows it of a text without looking.
             is_ascii = document.text.isascii() and document.title.isascii() and document.explicit_id.isascii()

@@ -26,6 +26,15 @@ def numbers_of(column: pa.Array) -> npt.NDArray[Any]:
     return np.from_dlpack(column)
 
 
-def string_column(values: Sequence[str]) -> pa.Array:
-    """large_string[n]."""
+def string_column(values: Sequence[str | None]) -> pa.Array:
+    """large_string[n], None as null."""
     return pl.Series(values, dtype=pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def offsets_of(texts: pa.Array) -> npt.NDArray[np.int64]:
+    """int64[n + 1], where each text of a string or large_string column begins, and where the last one ends."""
+    kind = np.dtype(np.int64 if pa.types.is_large_string(texts.type) else np.int32)
+    # A column without rows may have no offsets.
+    if not len(texts):
+        return np.zeros(1, np.int64)
+    return np.frombuffer(texts.buffers()[1], kind, len(texts) + 1, texts.offset * kind.itemsize).astype(np.int64)

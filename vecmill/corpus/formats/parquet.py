@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -13,8 +14,9 @@ import pyarrow.parquet as pq
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.listing import SourceFile
 from vecmill.corpus.opening import rewinds_cheaply
-from vecmill.corpus.record import Document, OnMalformed, malformed, require_columns
+from vecmill.corpus.record import Document, OnMalformed, Rows, malformed, require_columns
 from vecmill.errors import SourceError
+from vecmill.text.arrow_columns import string_column
 
 _BATCH_BYTES = 8 << 20
 _MOST_ROWS = 4096
@@ -23,9 +25,17 @@ _MOST_ROWS = 4096
 def read_parquet(
     stream: BinaryIO, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed
 ) -> Iterator[Document]:
+    """What :func:`read_parquet_rows` reads, document by document."""
+    return chain.from_iterable(rows.documents() for rows in read_parquet_rows(stream, file, config, on_malformed))
+
+
+def read_parquet_rows(
+    stream: BinaryIO, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed
+) -> Iterator[Rows]:
     """Read the columns that the configuration names; null texts are malformed records, null titles are empty.
 
-    A Parquet file is read from its end, so a compressed one is first unpacked into a temporary file.
+    A Parquet file is read from its end, so a compressed one is first unpacked into a temporary file. A malformed record
+    is told after the documents before it have been handed over, and before those behind it.
     """
     if rewinds_cheaply(stream):
         yield from _read_seekable(stream, file, config, on_malformed)
@@ -36,9 +46,7 @@ def read_parquet(
         yield from _read_seekable(unpacked, file, config, on_malformed)
 
 
-def _read_seekable(
-    stream: Any, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed
-) -> Iterator[Document]:
+def _read_seekable(stream: Any, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed) -> Iterator[Rows]:
     try:
         # Columns are read in small pieces as they are needed, instead of whole row groups ahead.
         table = pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
@@ -78,28 +86,81 @@ def _is_string(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _rows(
-    table: pq.ParquetFile, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed
-) -> Iterator[Document]:
+def _rows(table: pq.ParquetFile, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed) -> Iterator[Rows]:
     wanted = [column for column in (config.text_column, config.title_column, config.id_column) if column is not None]
-    row = 0
+    first_row = 0
     for group in range(table.num_row_groups):
         n_rows = _batch_rows(table.metadata.row_group(group))
         for batch in table.iter_batches(n_rows, row_groups=[group], columns=wanted, use_threads=False):
-            texts = batch[config.text_column].to_pylist()
-            titles = batch[config.title_column].to_pylist() if config.title_column else [""] * len(texts)
-            ids = batch[config.id_column].to_pylist() if config.id_column else [""] * len(texts)
-            for text, title, explicit_id in zip(texts, titles, ids, strict=True):
-                place = f"row {row}"
-                row += 1
-                if text is None:
-                    on_malformed(malformed(file, place, f"{config.text_column!r} is null", "a string"))
-                elif config.id_column and explicit_id in (None, ""):
-                    on_malformed(
-                        malformed(file, place, f"{config.id_column!r} is null or empty", "a name for the document")
-                    )
-                else:
-                    yield Document(text, place, title or "", str(explicit_id))
+            yield from _sound_rows(batch, first_row, file, config, on_malformed)
+            first_row += len(batch)
+
+
+def _sound_rows(
+    batch: pa.RecordBatch, first_row: int, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed
+) -> Iterator[Rows]:
+    """The rows between those that are no documents, which are told in their turn."""
+    faults: dict[int, tuple[str, str]] = {}
+    texts = _strings(batch[config.text_column], config.text_column, faults)
+    titles = _strings(batch[config.title_column], config.title_column, faults) if config.title_column else None
+    ids = _names(batch[config.id_column], config.id_column, faults) if config.id_column else None
+    for row in _nulls(texts):
+        faults.setdefault(row, (f"{config.text_column!r} is null", "a string"))
+    first = 0
+    for row in [*sorted(faults), len(batch)]:
+        if row > first:
+            n = row - first
+            yield Rows(
+                texts.slice(first, n),
+                first_row + first,
+                None if titles is None else [title or "" for title in titles.slice(first, n).to_pylist()],
+                None if ids is None else ids[first:row],
+            )
+        if row in faults:
+            on_malformed(malformed(file, f"row {first_row + row}", *faults[row]))
+        first = row + 1
+
+
+def _strings(column: pa.Array, name: str, faults: dict[int, tuple[str, str]]) -> pa.Array:
+    """A column of strings as string or large_string; what is not UTF-8 is a fault, and null (Arrow lets it pass)."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        column = column.cast(pa.large_string())
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        values = column.cast(pa.large_string()).cast(pa.large_binary()).to_pylist()
+        found = {row: _encoding_fault(value) for row, value in enumerate(values) if value is not None}
+        found = {row: said for row, said in found.items() if said}
+        if not found:
+            raise
+        for row, said in found.items():
+            faults.setdefault(row, (f"{name!r} is not UTF-8 ({said})", "UTF-8"))
+            values[row] = None
+        column = string_column([None if value is None else value.decode() for value in values])
+    return column
+
+
+def _encoding_fault(value: bytes) -> str:
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        return f"{error.reason} at byte {error.start}"
+    return ""
+
+
+def _names(column: pa.Array, name: str, faults: dict[int, tuple[str, str]]) -> list[str]:
+    """What the source calls its documents; rows without a name are faults."""
+    if not pa.types.is_integer(column.type):
+        column = _strings(column, name, faults)
+    names = ["" if each is None else str(each) for each in column.to_pylist()]
+    for row, each in enumerate(names):
+        if not each:
+            faults.setdefault(row, (f"{name!r} is null or empty", "a name for the document"))
+    return names
+
+
+def _nulls(column: pa.Array) -> list[int]:
+    return [row for row, is_null in enumerate(column.is_null().to_pylist()) if is_null] if column.null_count else []
 
 
 def _batch_rows(group: pq.RowGroupMetaData) -> int:
