@@ -20,11 +20,11 @@ def summarise(
 
     Returns
     -------
-    ``pipeline``, ``stages`` (each with stage, key, digest, cached, seconds, core_seconds, and a note on what was taken
-    over), ``remarks`` (what somebody
-    should know although the run went through), ``scores`` (a row a benchmark), ``model`` (name, version, aliases as
-    the registry has them now, tracking URI, outcome and verdict of the gate, what was compared, and what release.json
-    says), ``store``, ``seconds``
+    ``pipeline``, ``stages`` (each with stage, key, digest, cached, seconds, core_seconds, n_pieces_built,
+    n_pieces_taken_over, and a note on what was taken over), ``remarks`` (what somebody should know although the run
+    went through), ``scores`` (a row a benchmark), ``model`` (name, version, aliases as the registry has them now,
+    tracking URI, outcome and verdict of the gate, what was compared, and what release.json says), ``store``,
+    ``seconds``
     """
     by_stage = {outcome.stage: outcome for outcome in outcomes}
     return {
@@ -37,6 +37,8 @@ def summarise(
                 "cached": outcome.cached,
                 "seconds": outcome.seconds,
                 "core_seconds": outcome.core_seconds,
+                "n_pieces_built": outcome.n_pieces_built,
+                "n_pieces_taken_over": outcome.n_pieces_taken_over,
                 "note": "" if outcome.cached else _note(outcome),
             }
             for outcome in outcomes
@@ -52,9 +54,12 @@ def summarise(
 def _note(outcome: StageOutcome) -> str:
     """How much of what a stage reads was new, where it is built from pieces."""
     n_files, n_read = outcome.metrics.get("n_source_files"), outcome.metrics.get("n_source_files_read")
-    if n_files is None or n_read is None or n_read == n_files:
-        return ""
-    return f"{n_read:,} of {n_files:,} files read, {n_files - n_read:,} taken over"
+    if n_files is not None and n_read is not None and n_read != n_files:
+        return f"{n_read:,} of {n_files:,} files read, {n_files - n_read:,} taken over"
+    n_built, n_taken = outcome.n_pieces_built, outcome.n_pieces_taken_over
+    if n_taken:
+        return f"{n_built:,} of {n_built + n_taken:,} pieces, {n_taken:,} taken over"
+    return f"{n_built:,} pieces" if n_built > 1 else ""
 
 
 def _remarks(by_stage: Mapping[str, StageOutcome]) -> list[str]:

@@ -32,6 +32,8 @@ class StageOutcome:
     cached : whether it stood already
     seconds : wall time spent in this run (looking it up, or building it)
     metrics, table, markdown : the stage's report, from the manifest
+    core_seconds : wall time of its function, 0 if it was cached
+    n_pieces_built, n_pieces_taken_over : of a stage that was built from pieces in this run
     """
 
     ref: ArtifactRef
@@ -41,6 +43,8 @@ class StageOutcome:
     table: list[dict[str, Any]] = field(default_factory=list)
     markdown: str = ""
     core_seconds: float = 0.0
+    n_pieces_built: int = 0
+    n_pieces_taken_over: int = 0
 
     @property
     def stage(self) -> str:
@@ -121,7 +125,8 @@ def run_stage(
             composition=pieces.composition,
         )
     store.remember()
-    return _outcome(manifest, cached=False, started=started)
+    outcome = _outcome(manifest, cached=False, started=started)
+    return dataclasses.replace(outcome, n_pieces_built=pieces.n_built, n_pieces_taken_over=pieces.n_taken_over)
 
 
 def _check_unchanged(stage: Stage, config: Any, store: ArtifactStore, parts: Mapping[str, Any]) -> None:

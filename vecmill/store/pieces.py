@@ -103,6 +103,7 @@ class StorePieces:
         worker opens the store by its configuration
     refresh : build every piece again
     composition : what the stage asked for; its manifest keeps it
+    n_built, n_taken_over : pieces of all kinds so far
     """
 
     store: ArtifactStore
@@ -111,6 +112,8 @@ class StorePieces:
     mapper: Mapper | None = None
     refresh: bool = False
     composition: Composition = field(default_factory=Composition)
+    n_built: int = 0
+    n_taken_over: int = 0
 
     def build(
         self,
@@ -151,6 +154,8 @@ class StorePieces:
                 for n, manifest in zip(missing, self._built(jobs, sizes, bar.advance), strict=True):
                     found[n] = manifest
         built = set(missing)
+        self.n_built += len(built)
+        self.n_taken_over += len(wanted) - len(built)
         result = [self._described(each, n not in built) for n, each in enumerate(found) if each is not None]
         self.composition.pieces += [each.ref for each in result if each.ref is not None]
         return result
