@@ -45,7 +45,7 @@ check: $(DEV)
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 test-all: test bench
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from servers import free_port, listens, postgres, stop, wait_until
+from servers import end_with_this_process, free_port, listens, postgres, stop, wait_until
 from vecmill.quiet import be_quiet
 
 be_quiet()
+end_with_this_process()
 # Kernels compile once for all the processes that a worker of pytest starts, not once for each. Not shared by workers:
 # numba may mix up two signatures of a function that two processes keep at the same moment.
 os.environ["VECMILL_KERNEL_CACHE"] = tempfile.mkdtemp(prefix="vecmill-kernels-")

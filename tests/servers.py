@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -23,6 +24,63 @@ import pytest
 import vecmill
 
 ROOT = Path(vecmill.__file__).parent.parent
+
+
+# Whatever we start has this in its environment, and what that starts, however far it detaches itself.
+MARK = "VECMILL_STARTED_BY_TESTS"
+# Runs apart: waits until its parent is gone, then ends every process with the parent's mark.
+_WATCH = """
+import os, signal, sys, time
+parent, mark = int(sys.argv[1]), sys.argv[2].encode()
+while os.getppid() == parent:
+    time.sleep(0.5)
+left = True
+while left:
+    left = False
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open(f"/proc/{name}/environ", "rb") as stream:
+                    if mark in stream.read().split(b"\\0"):
+                        os.kill(int(name), signal.SIGKILL)
+                        left = True
+            except OSError:
+                pass
+    time.sleep(0.1)
+"""
+_watchers: list[subprocess.Popen[bytes]] = []
+
+
+def end_with_this_process() -> str:
+    """Let what this process starts from now on end with it, also when it is killed: no fixture can see to that.
+
+    Gives the entry by which those processes are known in their environment.
+    """
+    os.environ[MARK] = uuid.uuid4().hex
+    entry = f"{MARK}={os.environ[MARK]}"
+    _watchers.append(
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WATCH, str(os.getpid()), entry],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    )
+    return entry
+
+
+def processes_with(entry: str) -> list[int]:
+    """Process ids whose environment has an entry, watchers left out."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            has_it = [entry.encode() in (folder / each).read_bytes().split(b"\0") for each in ("environ", "cmdline")]
+        except OSError:
+            continue  # it has ended, or is another person's
+        if has_it == [True, False]:
+            found.append(int(folder.name))
+    return found
 
 
 def free_port() -> int:

@@ -119,7 +119,7 @@ def test_a_process_killed_in_the_middle_is_begun_again(
     engine: RayEngine, small: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     config = configured(small)
-    run_until("encode", engine, config)
+    run_until("encode", LocalEngine(), config)
     store = ArtifactStore(config.store)
     key = {each.stage.name: each.key for each in make_plan(WORDS, config, store)}["train"]
     found: dict[str, Any] = {}

@@ -14,6 +14,7 @@ import pytest
 import vecmill
 from reference.ray_nodes import Nodes, configured, run_until
 from servers import wait_until
+from vecmill.engine.engine import LocalEngine
 from vecmill.engine.ray_cluster import Node
 from vecmill.engine.ray_engine import RayEngine
 from vecmill.errors import EngineError
@@ -84,7 +85,7 @@ def test_a_stage_whose_node_was_killed_is_begun_on_another(
 ) -> None:
     config = configured(small, kind="ray", address=nodes.address)
     engine = engine_at(config)
-    run_until("encode", engine, config)
+    run_until("encode", LocalEngine(), config)
     store = ArtifactStore(config.store)
     key = {each.stage.name: each.key for each in make_plan(WORDS, config, store)}["train"]
     found: dict[str, Any] = {}

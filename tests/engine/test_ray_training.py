@@ -49,7 +49,7 @@ class Training:
         self.config = config
         self.unbroken = unbroken
         self.checkpoints = Path(config.store.uri) / ".checkpoints"
-        inputs = run_until("encode", engine, config)
+        inputs = run_until("encode", LocalEngine(), config)  # that nodes build it too is another module's
         self._stage = WORDS.stage("train")
         self._inputs = {name: inputs[name].ref for name in self._stage.inputs}
 

@@ -1,0 +1,103 @@
+"""A training on nodes whose disks nobody else sees, with a store on S3: one that is lost takes no checkpoint along."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reference.ray_nodes import Nodes, configured, run_until
+from servers import wait_until
+from vecmill.engine.engine import LocalEngine
+from vecmill.engine.ray_engine import RayEngine
+from vecmill.store.artifact_store import ArtifactStore
+
+pytest.importorskip("torch", reason="torch carries rows between workers")
+pytestmark = [pytest.mark.timeout(600), pytest.mark.server]
+
+TRAIN = {
+    "kind": "skipgram",
+    "dim": 8,
+    "window": 3,
+    "sample": 0,
+    "epochs": 40,
+    "threads": 1,
+    "checkpoint_minutes": 1e-9,
+    "distributed": {"workers": 2, "tiers": 2, "timeout_seconds": 10},
+}
+
+
+class Disks:
+    """Nodes with a home of their own each, and what S3 asks for in their environment."""
+
+    def __init__(self, cluster: Nodes, folder: Path, s3: dict[str, str]) -> None:
+        self.cluster, self.folder, self._s3 = cluster, folder, s3
+        self._n_nodes = 0
+
+    def add(self) -> None:
+        self._n_nodes += 1
+        home = self.folder / f"node-{self._n_nodes}"
+        home.mkdir()
+        self.cluster.add(HOME=str(home), **self._s3)
+
+    def caches(self) -> list[Path]:
+        """Where nodes have copies of what the training reads."""
+        return sorted({path.parents[3] for path in self.folder.glob("node-*/cache/artifacts/encode/*/token_ids.npy")})
+
+
+@pytest.fixture
+def disks(
+    cluster: Nodes, tmp_path: Path, s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Disks]:
+    import boto3
+
+    for name, value in {**s3_server, "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="disks")
+    cluster.settle(0)
+    found = Disks(cluster, tmp_path, s3_server)
+    try:
+        for _ in range(2):
+            found.add()
+        yield found
+    finally:
+        cluster.settle(0)
+
+
+def test_another_node_goes_on_from_the_checkpoint(
+    disks: Disks, small: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    at_once = {**TRAIN, "distributed": {**TRAIN["distributed"], "transport": "one_process"}}
+    unbroken = run_until("train", LocalEngine(), configured({**small, "train": at_once, "store": {"uri": "elsewhere"}}))
+    store = {"uri": "s3://disks/store", "cache": "~/cache"}
+    config = configured({**small, "train": TRAIN, "store": store}, kind="ray", address=disks.cluster.address)
+    run_until("encode", LocalEngine(), config)
+    backend = ArtifactStore(config.store).backend
+    found: dict[str, Any] = {}
+
+    def record() -> bytes | None:
+        labels = [name for name in backend.names("checkpoints") if name.startswith("train-")]
+        return backend.read(f"checkpoints/{labels[0]}/latest.json") if labels else None
+
+    with caplog.at_level(logging.WARNING, "vecmill"), RayEngine(config) as engine:
+        thread = threading.Thread(target=lambda: found.update(run_until("train", engine, config)))
+        thread.start()
+        try:
+            wait_until(record, 300, "a checkpoint in the store")
+            (place,) = [node for label, node in engine._replay._begun.items() if label.startswith("train-")]
+            disks.cluster.kill(disks.cluster.named(place))
+            disks.add()
+        finally:
+            thread.join(300)
+        places = [node for label, node in engine._replay._begun.items() if label.startswith("train-")]
+    built = found["train"]
+    assert built.metrics["resumed_at_epoch"] > 0 and built.metrics["workers"] == 2
+    assert built.ref == unbroken["train"].ref
+    assert len(set(places)) == 2 and any("running the stage again" in line for line in caplog.messages)
+    assert len(disks.caches()) == 3, "each node had fetched what it read to a disk of its own"
+    assert backend.names("checkpoints") == []
+    assert not any("could not be" in line for line in caplog.messages)
