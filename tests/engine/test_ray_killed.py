@@ -15,6 +15,7 @@ from servers import processes_with, wait_until
 
 HOLDS_A_CLUSTER = """
 import sys
+from pathlib import Path
 from servers import end_with_this_process
 print(end_with_this_process(), flush=True)
 from reference.ray_nodes import Nodes

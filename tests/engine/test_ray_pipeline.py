@@ -77,7 +77,7 @@ def test_a_search_with_trials_side_by_side(nodes: Nodes, with_registry: dict[str
         "space": {"train.window": {"low": 1, "high": 8}},
         "sampler": "random",
         "pruner": "none",
-        "n_trials": 3,
+        "n_trials": 4,
         "pilot_shares": [1.0],
         "n_finalists": 1,
         "n_seeds": 3,
@@ -97,7 +97,7 @@ def test_a_search_with_trials_side_by_side(nodes: Nodes, with_registry: dict[str
         ended.set()
         watcher.join()
     on_nodes, here = found
-    assert [each["state"] for each in on_nodes["trials"]] == ["complete"] * 3
+    assert [each["state"] for each in on_nodes["trials"]] == ["complete"] * 4
     assert max(together) == 2, "two trials were trained at the same time"
     assert here["cost"]["trials_cached_frac"] == 1, "what was trained there is a hit here"
     scores = [{str(each["values"]): each["score"] for each in each_found["trials"]} for each_found in found]
