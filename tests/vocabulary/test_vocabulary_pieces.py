@@ -15,7 +15,9 @@ import pytest
 
 from vecmill.config.base import Config
 from vecmill.corpus.config import CorpusConfig
+from vecmill.corpus.division import divide
 from vecmill.corpus.documents import iter_documents
+from vecmill.corpus.listing import SourceFile
 from vecmill.pipelines.words import WORDS, _sources
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 from vecmill.store.execute import StageOutcome, run_stage
@@ -170,6 +172,31 @@ def test_of_ten_files_and_a_new_one_only_the_new_one_is_cut_into_words(tmp_path)
     third, folders = _night(config)
     assert third["vocabulary"].metrics["n_text_bytes_read"] == 0
     assert _all_bytes(folders) == _fresh(tmp_path / "fresh again", config)
+
+
+def test_of_many_small_files_a_new_one_costs_the_group_it_stands_in(tmp_path, monkeypatch):
+    monkeypatch.setattr("vecmill.corpus.division.LARGE_BYTES", 1 << 30)
+    monkeypatch.setattr("vecmill.corpus.division._MEAN_FILES", 5)
+    sizes = {f"{seed:02}.txt": _write(tmp_path, seed, f"{seed:02}.txt", n_lines=3) for seed in range(40)}
+    config = _config(tmp_path)
+    first, _ = _night(config)
+    n_groups = first["vocabulary"].n_pieces_built
+    assert 4 <= n_groups <= 16
+    for new in ("17b.txt", "39b.txt", "00a.txt"):
+        sizes[new] = _write(tmp_path, len(sizes), new, n_lines=3)
+        groups = divide([_file(tmp_path / "in" / name) for name in sorted(sizes)])
+        (group,) = [[file.name for file in group] for group in groups if new in [file.name for file in group]]
+        outcomes, folders = _night(config)
+        # Of a group that the new file parts, the other half is counted anew as well.
+        assert outcomes["vocabulary"].n_pieces_built <= 2
+        assert sizes[new] <= outcomes["vocabulary"].metrics["n_text_bytes_read"] < sum(sizes.values()) / 3
+        if outcomes["vocabulary"].n_pieces_built == 1:
+            assert outcomes["vocabulary"].metrics["n_text_bytes_read"] == sum(sizes[name] for name in group)
+    assert _all_bytes(folders) == _fresh(tmp_path / "fresh", config)
+
+
+def _file(path: Path) -> SourceFile:
+    return SourceFile(str(path), path.stat().st_size, "sha256:0", path.name, str(path))
 
 
 @pytest.mark.parametrize("sections", VARIANTS, ids=lambda sections: str(sections)[:60])

@@ -39,7 +39,8 @@ class ContractConfig(Config):
         512,
         ge=64,
         description="Memory that DuckDB may use for the checks (MB of 10^6 bytes); beyond it, it spills to temporary "
-        "files. Default: our choice; 100,000 reviews with 130 million characters need less than half of it.",
+        "files. On a Ray cluster each piece has this much, and Ray keeps it free for it. Default: our "
+        "choice; 100,000 reviews with 130 million characters need less than half of it.",
         json_schema_extra=NOT_IN_KEY,
     )
 

@@ -30,7 +30,8 @@ class StageResources(Config):
         0,
         ge=0,
         description="bytes of a node's memory that are kept free for it (4GB, 512MiB); 0 keeps none. Ray places by "
-        "this number and does not enforce it. Default: 0",
+        "this number and does not enforce it. Pieces of a stage keep what they may take (vocabulary.memory, "
+        "contract.memory_limit_mb) free by themselves, but not where this is set. Default: 0",
         json_schema_extra=NOT_IN_KEY,
     )
     gpus: int = Field(

@@ -46,6 +46,7 @@ class PieceJob:
     argument: Any
     local_files: Mapping[str, str]
     refresh: bool = False
+    memory_bytes: int = 0
 
 
 # Applies a function to jobs and gives the results in their order: the built-in map, an executor's, Ray's pool's.
@@ -144,6 +145,7 @@ class StorePieces:
                     prepare(wanted[n], older) if prepare else wanted[n].argument,
                     wanted[n].local_files,
                     self.refresh,
+                    wanted[n].memory_bytes,
                 )
                 for n in missing
             ]

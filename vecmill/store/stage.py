@@ -25,6 +25,7 @@ class Piece:
     inputs : artifacts that it reads, by name
     local_files : sha256 of those of the files that lie on this machine, by path; looked at again when it is done
     n_bytes : size of the work, for progress
+    memory_bytes : that it may take beside what any process does, for whoever places it on a machine; 0: little
     """
 
     config: Mapping[str, Any]
@@ -33,6 +34,7 @@ class Piece:
     inputs: Mapping[str, ArtifactRef] = field(default_factory=dict)
     local_files: Mapping[str, str] = field(default_factory=dict)
     n_bytes: int = 0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)

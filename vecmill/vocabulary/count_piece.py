@@ -107,6 +107,7 @@ def counting_pieces(io: StageIO, rules: TokenRules, sample: SampleSettings, mean
             argument=Counting(share, rules, sample, means, coded=io.pieces is not None),
             inputs=share.inputs,
             n_bytes=share.n_bytes,
+            memory_bytes=means.memory,
         )
         for share in shares_let_through(io)
     ]

@@ -53,6 +53,7 @@ def checking_piece(share: ShardShare, contract: Contract, memory_limit_mb: int) 
         argument=Checking(share, contract, memory_limit_mb),
         inputs=share.inputs,
         n_bytes=share.n_bytes,
+        memory_bytes=memory_limit_mb * 1_000_000,
     )
 
 
