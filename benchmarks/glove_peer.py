@@ -18,6 +18,7 @@ import numpy.typing as npt
 VARIABLE = "VECMILL_GLOVE_C"
 PROGRAMS = ("vocab_count", "cooccur", "shuffle", "glove")
 MIN_COUNT = 5
+ALPHA = 0.75
 # What `cooccur` and `shuffle` may take, in GiB. More costs them time to clear, less has them spill more often.
 MEMORY = "2"
 # One entry of X in their files.
@@ -58,15 +59,19 @@ class AuthorsGlove:
         self._run("cooccur", options, self._text, self._counted)
         return self._counted.stat().st_size // RECORD.itemsize
 
+    @property
+    def shuffled(self) -> Path:
+        """The shuffled entries of X, RECORD after RECORD."""
+        return self._folder / "shuffled.bin"
+
     def shuffle(self, seed: int) -> None:
         options = {"memory": MEMORY, "temp-file": self._folder / "shuffling", "seed": seed}
-        self._run("shuffle", options, self._counted, self._folder / "shuffled.bin")
+        self._run("shuffle", options, self._counted, self.shuffled)
 
     def keep_first(self, n_entries: int) -> int:
         """Shorten the shuffled file to its first entries; returns how many it has."""
-        path = self._folder / "shuffled.bin"
-        size = min(path.stat().st_size, n_entries * RECORD.itemsize)
-        os.truncate(path, size)
+        size = min(self.shuffled.stat().st_size, n_entries * RECORD.itemsize)
+        os.truncate(self.shuffled, size)
         return size // RECORD.itemsize
 
     def train(
@@ -75,8 +80,8 @@ class AuthorsGlove:
         """Train on shuffled pairs; returns float32[n_words, dim], the sums of both vectors of each word."""
         result = self._folder / "trained"
         options = {"vector-size": dim, "iter": epochs, "threads": threads, "eta": learning_rate, "x-max": x_max}
-        options |= {"alpha": 0.75, "binary": 1, "seed": seed, "save-file": result, "vocab-file": self._vocabulary}
-        options["input-file"] = self._folder / "shuffled.bin"
+        options |= {"alpha": ALPHA, "binary": 1, "seed": seed, "save-file": result, "vocab-file": self._vocabulary}
+        options["input-file"] = self.shuffled
         self._run("glove", options, None, None)
         # both sides' rows, each a vector and its bias
         rows = np.fromfile(result.with_suffix(".bin"), np.float64).reshape(2, n_words, dim + 1)[:, :, :dim]

@@ -10,7 +10,9 @@ RESULT and one JSON object: per benchmark `ours`, `ours_sd`, `authors`, `authors
 mean is nowhere below the authors' mean minus one standard deviation.
 
 With ``--write`` each training's scores are kept at once, and a training that stands in the file with the same settings
-and version is not repeated. Ours count by the digest of the trainer's code, theirs by that of the programs.
+and version is not repeated. Ours count by the digest of the trainer's code, theirs by that of the programs. Settings
+(part, epochs, learning rate) that have been measured stand below each other in the table, the largest part first; the
+file's `result` is that of the first.
 """
 
 from __future__ import annotations
@@ -154,6 +156,17 @@ def render(result: dict[str, Any], corpus: Corpus, options: argparse.Namespace) 
     return "\n".join(lines)
 
 
+def keep_table(written: dict[str, Any], result: dict[str, Any], table: str, *, options: argparse.Namespace) -> None:
+    """Put these figures beside those of other settings."""
+    setting = {"part": options.part, "epochs": options.epochs, "learning_rate": options.learning_rate}
+    others = [each for each in written.get("settings", []) if each["setting"] != setting]
+    settings = [*others, {"setting": setting, "result": result, "table": table}]
+    settings.sort(key=lambda each: (each["setting"]["part"], each["setting"]["epochs"]), reverse=True)
+    written["settings"] = settings
+    written["table"] = "\n\n".join(each["table"] for each in settings)
+    written["result"] = settings[0]["result"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="a part of the corpus, three epochs, one seed")
@@ -185,7 +198,7 @@ def main() -> None:
         table = render(result, corpus, arguments)
     print(table)
     if "quality_ok" in result:
-        written.update(table=table, result=result)
+        keep_table(written, result, table, options=arguments)
         keep()
     print(f"RESULT {json.dumps(result)}")
 
