@@ -65,22 +65,28 @@ class Twin:
             change += wrong * self.contexts[word]
             self.context_gradient[word] += wrong * x
             bend = weight * np.exp(z) / (1 + np.exp(z)) ** 2
-            self.context_bends[word] += bend * (x @ x + 1)
-            bent += bend * (self.contexts[word] @ self.contexts[word] + 1)
+            self.context_bends[word] += bend
+            bent += bend
         part = 1 / len(rows) if self.exact else 1.0
         for row in rows:
             self.input_gradient[row] += part * change
             self.input_bends[row] += part * bent
         self.n_pairs += 1
 
-    def changed(self, learning_rate, curvature):
-        """Both matrices after the block."""
+    def changed(self, learning_rate, bent=None):
+        """Both matrices after the block; ``bent`` : for both, second derivatives for each unit of a row's bends."""
         found = []
-        for matrix, gradient, bends in (
-            (self.inputs, self.input_gradient, self.input_bends),
-            (self.contexts, self.context_gradient, self.context_bends),
+        for which, (matrix, gradient, bends) in enumerate(
+            (
+                (self.inputs, self.input_gradient, self.input_bends),
+                (self.contexts, self.context_gradient, self.context_bends),
+            )
         ):
-            x = learning_rate * curvature * bends
-            factor = np.divide(-np.expm1(-x), x, out=np.ones_like(x), where=x > 1e-12)
-            found.append(matrix + learning_rate * factor[:, None] * gradient)
+            changed = matrix.copy()
+            for row, change in enumerate(gradient):
+                if bent is not None and bends[row] > 0:
+                    values, vectors = np.linalg.eigh(learning_rate * bends[row] * bent[which])
+                    change = vectors @ (-np.expm1(-values) / values * (vectors.T @ change))
+                changed[row] += learning_rate * change
+            found.append(changed)
         return found

@@ -1,4 +1,4 @@
-"""What all trainers of blocks share: windows as masks, negatives of a group, and how a block's changes are added up.
+"""What all trainers of blocks share: windows as masks, the negatives of a group, and what its words are told from.
 
 A block is some groups of ``group`` neighbouring words. Around each group lie the words that its windows reach. All
 scores of a group, of its words against those around it and against the negatives that it shares, are one product of
@@ -8,26 +8,12 @@ matrices; so are all changes of its rows. Everything in a block starts from the 
 expected loss is that of K negatives for each centre word. As in the compiled kernels, a negative that is the word to
 be told does not count.
 
-**Rows that a block touches often.** The sum of n steps from one place overshoots where n steps one after another would
-slow down as they come near the point where the row's loss is smallest. Near it the loss is a parabola, of curvature H
-for all pairs of the row in the block together, and n small steps go the share 1 - exp(-b) of the way, b = learning rate
-times H, where their sum from one place goes b of it. So the sum of a row's changes is multiplied by (1 - exp(-b)) / b:
-nothing changes for a row that is hardly touched, and none overshoots however large the block. ``vecmill.distributed.
-combine`` does the same with the changes of workers. H is taken for a share of the sum of
-
-    weight * sigmoid(s) * sigmoid(-s) * (|x|² + 1)
-
-over the vectors x that the row met with scores s: the trace of the second derivative, which no direction's curvature
-exceeds, and something for the growth of x in the block itself, which is what matters while vectors are still short.
-
-**What is held back comes later.** The share r of a row's changes that is kept is right for the direction in which the
-row is pulled to the same point by all; in others 1 - r of them would be lost. So the rows of the most frequent words
-add 1 - r of their last change to the new one, and in the long run every change comes to 1 times itself (as in
-``vecmill.distributed.exchange``, after Chen and Huo 2016). What a stretch has not added at its end is forgotten.
+**Rows that a block touches often.** See ``vecmill.gpu.rows``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -40,34 +26,60 @@ if TYPE_CHECKING:
 
 
 class Block(NamedTuple):
-    """Some groups of a stretch.
+    """Some groups of a stretch, with all that follows from their words alone.
 
     Attributes
     ----------
     words : int64[n_groups, group];  around : int64[n_groups, group + 2 * window], with the words themselves
-    pairs : bool[n_groups, group, group + 2 * window], whether a word and one around it are a pair
-    negatives : int64[n_groups, n_negatives]
+    pairs : float32[n_groups, group, group + 2 * window], 1 where a word and one around it are a pair, else 0
+    outputs : int64[n_groups, n + n_negatives], the words to be told, ``around`` or ``words``, and the negatives
+    weights : float32[n_groups, group, m], how often each word of the group meets each output, negatives times K / M.
+        Where ``outputs`` begins with ``words`` a word meets its own alone: column 0, negatives behind it
+    n_terms : int64[n_groups], pairs, or where ``outputs`` begins with ``words`` those that have a window
     """
 
     words: torch.Tensor
     around: torch.Tensor
     pairs: torch.Tensor
-    negatives: torch.Tensor
+    outputs: torch.Tensor
+    weights: torch.Tensor
+    n_terms: torch.Tensor
+
+    def split(self, n_groups: int) -> Iterator[Block]:
+        """Blocks of so many groups, the last one of fewer."""
+        return (
+            Block(*parts)
+            for parts in zip(*(each.split(n_groups) for each in self), strict=True)  # type: ignore[no-untyped-call]
+        )
 
 
 def cut_block(
-    stretch: Stretch, first: int, last: int, window: int, negatives: torch.Tensor, *, reach_of_word: bool
+    stretch: Stretch,
+    first: int,
+    last: int,
+    window: int,
+    negatives: torch.Tensor,
+    negative_weight: float,
+    *,
+    reach_of_word: bool,
+    tells_words: bool,
+    dtype: torch.dtype | None = None,
 ) -> Block:
     """Groups [first, last) of a stretch.
 
     Parameters
     ----------
     negatives : int64[n_groups of the stretch, n_negatives]
+    negative_weight : K / M, what one of the shared negatives counts
     reach_of_word : a pair lies in the window of the group's word; else in that of the word around it
+    tells_words : the words of the group are told from negatives; else those around them
+    dtype : of pairs and weights; None: float32
     """
     import torch
 
+    dtype = dtype or torch.float32
     around, sentences, reaches = (each[first:last] for each in stretch[:3])
+    negatives = negatives[first:last]
     width = around.shape[1]
     group = width - 2 * window
     middle = slice(window, window + group)
@@ -79,8 +91,16 @@ def cut_block(
     # behind the last word of the stretch come those of its margin, which the next stretch trains
     number = torch.arange(first * group, last * group, device=device).view(-1, group)
     own = own.where(number < stretch.n_words, -1)
-    pairs = (distances <= reach) & (distances > 0) & (own[:, :, None] == sentences[:, None, :]) & (own >= 0)[:, :, None]
-    return Block(around[:, middle], around, pairs, negatives[first:last])
+    near = (distances <= reach) & (distances > 0) & (own[:, :, None] == sentences[:, None, :]) & (own >= 0)[:, :, None]
+    words, pairs = around[:, middle], near.to(dtype)
+    if tells_words:
+        has_window = near.any(2, keepdim=True)
+        counts = (words[:, :, None] != negatives[:, None, :]) & has_window
+        weights = torch.cat([has_window.to(dtype), counts.to(dtype) * negative_weight], 2)
+        return Block(words, around, pairs, torch.cat([words, negatives], 1), weights, has_window.squeeze(2).sum(1))
+    differ = (around[:, :, None] != negatives[:, None, :]).to(dtype)
+    weights = torch.cat([pairs, (pairs @ differ) * negative_weight], 2)
+    return Block(words, around, pairs, torch.cat([around, negatives], 1), weights, near.sum((1, 2)))
 
 
 def negatives_of(n_groups: int, n_negatives: int, first: int, key: np.uint64, sampler: DeviceSampler) -> torch.Tensor:
@@ -92,60 +112,3 @@ def negatives_of(n_groups: int, n_negatives: int, first: int, key: np.uint64, sa
 
     numbers = torch.arange(n_groups * n_negatives, device=sampler.aliases.device) + first * n_negatives
     return draw_negatives(draws_at(key, numbers), sampler).view(n_groups, n_negatives)
-
-
-def held_back(bends: torch.Tensor, step: float) -> torch.Tensor:
-    """(1 - exp(-b)) / b, 1 where b = step * bends is 0; of the type of ``bends``.
-
-    Parameters
-    ----------
-    bends : sums of the module's docstring, floating, >= 0
-    step : learning rate times the share of them that counts, >= 0
-    """
-    x = bends * step
-    return (-(-x).expm1() / x.clamp(min=1e-30)).where(x > 1e-6, 1 - x / 2)
-
-
-class Rows:
-    """A matrix whose rows a block changes.
-
-    Parameters
-    ----------
-    matrix : floating[n_rows, row length], changed in place
-    n_carried : the first so many rows add what was held back to their next change
-    """
-
-    def __init__(self, matrix: torch.Tensor, n_carried: int = 0) -> None:
-        self.matrix = matrix
-        self._first = matrix[:n_carried]
-        self._last_changes = self._first.new_zeros(self._first.shape)
-        self._bends = matrix.new_zeros(matrix.shape[0])
-
-    def forget_changes(self) -> None:
-        """Begin anew: nothing is to be added later."""
-        self._last_changes.zero_()
-
-    def add(
-        self, ids: torch.Tensor, changes: torch.Tensor, bends: torch.Tensor, learning_rate: float, curvature: float
-    ) -> None:
-        """Add changes to rows, times the learning rate, held back as the module says.
-
-        Parameters
-        ----------
-        ids : int64[...], rows, which may repeat;  changes : [..., row length];  bends : [...], sums of each
-        curvature : the share of a sum that is taken for the curvature; 0 holds nothing back
-        """
-        ids = ids.reshape(-1)
-        changes = changes.reshape(ids.shape[0], -1).to(self.matrix.dtype)
-        if curvature == 0:
-            self.matrix.index_add_(0, ids, changes, alpha=learning_rate)
-            return
-        step = learning_rate * curvature
-        self._bends.zero_()
-        self._bends.index_add_(0, ids, bends.reshape(-1).to(self._bends.dtype))
-        changes = changes * held_back(self._bends[ids], step)[:, None]
-        before = self._first.clone()
-        self.matrix.index_add_(0, ids, changes, alpha=learning_rate)
-        lost = 1 - held_back(self._bends[: before.shape[0]], step)
-        self._first.addcmul_(lost[:, None], self._last_changes)
-        self._last_changes = self._first - before

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from vecmill.errors import TrainingDiverged
-from vecmill.gpu.block import Rows, cut_block, negatives_of
+from vecmill.gpu.block import cut_block, negatives_of
 from vecmill.gpu.draws import device_sampler
+from vecmill.gpu.rows import Rows
 from vecmill.gpu.steps import StepSettings, cbow_step, skipgram_step
 from vecmill.gpu.stretch import load_stretch
 from vecmill.gpu.subword_steps import device_subwords, subword_cbow_step, subword_skipgram_step
@@ -42,6 +43,10 @@ MIN_STRETCH_TOKENS = 1 << 11
 # In a small corpus a block holds the same words again and again; so blocks shrink until an epoch has this many.
 MIN_BLOCKS = 256
 MIN_BLOCK_WORDS = 32
+# Blocks are laid out so many at a time, and as often the directions are found in which changes are held back: that is
+# work for the device in few large pieces. Fewer at a time where they are large.
+TRAY_BLOCKS = 16
+TRAY_NUMBERS = 1 << 25
 
 # Third number of the spawn key of an epoch's negatives; the first two are those of its other streams.
 _NEGATIVES = 1
@@ -57,6 +62,11 @@ def block_shape(gpu: GpuConfig, n_tokens: int) -> tuple[int, int]:
     words = min(gpu.block_words, max(MIN_BLOCK_WORDS, n_tokens // MIN_BLOCKS))
     group = min(gpu.group_words, words)
     return max(1, words // group), group
+
+
+def tray_blocks(gpu: GpuConfig, groups: int, group: int, window: int) -> int:
+    """Blocks that are laid out at a time, at least one."""
+    return max(1, min(TRAY_BLOCKS, TRAY_NUMBERS // (groups * group * (group + 2 * window + gpu.shared_negatives))))
 
 
 class Blocks:
@@ -81,15 +91,13 @@ class Blocks:
         self._sampler = device_sampler(run.sampler, device)
         # torch.from_numpy shares memory on the processor; a device has its own
         self._rows = [
-            Rows(torch.from_numpy(each).to(device), min(gpu.carried_rows, run.model.context_vectors.shape[0]))
+            Rows(torch.from_numpy(each).to(device), holds_back=gpu.holds_back)
             for each in (run.model.center_vectors, run.model.context_vectors)
         ]
         exact = (
             getattr(config, "cbow_gradient", None) == "exact" or getattr(config, "subword_gradient", None) == "exact"
         )
         settings = StepSettings(
-            negative_weight=config.negative_samples / gpu.shared_negatives,
-            curvature=gpu.curvature,
             dtype=getattr(torch, gpu.precision),
             exact_gradient=exact,
         )
@@ -97,18 +105,16 @@ class Blocks:
             assert isinstance(run, SubwordRun)
             subwords = device_subwords(run.subwords, device)
             step: Any = subword_cbow_step if isinstance(config, SubwordCbowConfig) else subword_skipgram_step
-            self._step: Callable[..., tuple[torch.Tensor, torch.Tensor]] = partial(
-                step, subwords=subwords, settings=settings
-            )
+            self._step: Callable[..., torch.Tensor] = partial(step, subwords=subwords, settings=settings)
             # the compiled kernels' draws for a position: its window, and the negatives of each pair or of the word
             pairs = 1 if isinstance(config, SubwordCbowConfig) else 2 * config.window
             self._window_draws = 1 + pairs * config.negative_samples
-            self._reach_of_word = True
+            self._reach_of_word, self._tells_words = True, isinstance(config, SubwordCbowConfig)
         else:
             is_cbow = isinstance(config, CbowConfig)
             self._step = partial(cbow_step if is_cbow else skipgram_step, settings=settings)
             self._window_draws = 1 + config.negative_samples
-            self._reach_of_word = is_cbow
+            self._reach_of_word = self._tells_words = is_cbow
         self._algorithms: Any = None
 
     def __enter__(self) -> Self:
@@ -156,19 +162,30 @@ class Blocks:
         negative_key = random_branch(run.seed, EPOCH, epoch, _NEGATIVES).generate_state(1, np.uint64)[0]
         negatives = negatives_of(n_groups, self.gpu.shared_negatives, first, negative_key, self._sampler)
         centers, contexts = self._rows
-        centers.forget_changes()
-        contexts.forget_changes()
+        centers.forget_directions()
+        contexts.forget_directions()
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         n_pairs = torch.zeros((), dtype=torch.int64, device=self.device)
         start_rate = rate = self._learning_rate(epoch, first)
-        for begin in range(0, n_groups, self.groups):
-            end = min(begin + self.groups, n_groups)
-            # by the middle of the block, as if what is kept were spread evenly over the stretch
-            rate = self._learning_rate(epoch, first + (last - first) * (begin + end) / (2 * n_groups))
-            block = cut_block(stretch, begin, end, config.window, negatives, reach_of_word=self._reach_of_word)
-            block_loss, block_pairs = self._step(block, centers, contexts, learning_rate=rate)
-            loss += block_loss
-            n_pairs += block_pairs
+        tray = self.groups * tray_blocks(self.gpu, self.groups, self.group, config.window)
+        for begin in range(0, n_groups, tray):
+            blocks = cut_block(
+                stretch,
+                begin,
+                min(begin + tray, n_groups),
+                config.window,
+                negatives,
+                config.negative_samples / self.gpu.shared_negatives,
+                reach_of_word=self._reach_of_word,
+                tells_words=self._tells_words,
+            )
+            n_pairs += blocks.n_terms.sum()
+            middle, look = begin + self.groups / 2, True
+            for block in blocks.split(self.groups):
+                # by the middle of the block, as if what is kept were spread evenly over the stretch
+                rate = self._learning_rate(epoch, first + (last - first) * min(middle / n_groups, 1.0))
+                loss += self._step(block, centers, contexts, learning_rate=rate, look=look)
+                middle, look = middle + self.groups, False
         total = float(loss)
         if not math.isfinite(total):
             place = f"epoch {epoch + 1} of {config.epochs}, between tokens {first:,} and {last:,}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vecmill.errors import ConfigError
-from vecmill.gpu.epochs import block_shape, stretch_tokens
+from vecmill.gpu.epochs import block_shape, stretch_tokens, tray_blocks
 from vecmill.words.device_config import GpuConfig
 from vecmill.words.run import TrainingRun
 from vecmill.words.subword_run import SubwordRun
@@ -27,13 +27,15 @@ def training_bytes(run: TrainingRun, gpu: GpuConfig) -> tuple[int, int]:
     lists = 3 * 8 * context.shape[0] + 4 * (center.shape[0] + context.shape[0])
     if isinstance(run, SubwordRun):
         lists += 8 * (run.subwords.offsets.size + run.subwords.rows.size)
-    lists += 2 * 3 * min(gpu.carried_rows, context.shape[0]) * row_bytes
     groups, group = block_shape(gpu, n_tokens)
     # ids, positions, sentences, draws and what they are worked out with, 8 bytes each
     stretch = 16 * 8 * stretch_tokens(n_tokens) * (1 + gpu.shared_negatives // group)
     width = group + 2 * run.config.window + gpu.shared_negatives
     rows = 4 * (group + width) * row_bytes  # vectors, their short copies, their changes, and these held back
-    scores = 8 * group * width * 4 + (group + 2 * run.config.window) * gpu.shared_negatives * 4
+    scores = 8 * group * width * 4
+    # of all blocks that are laid out at a time: masks, and which word around is which negative
+    laid_out = 4 * group * width * 4 + 6 * (group + 2 * run.config.window) * gpu.shared_negatives
+    scores += laid_out * tray_blocks(gpu, groups, group, run.config.window)
     if isinstance(run, SubwordRun):
         entries = run.subwords.rows.size / max(run.subwords.offsets.size - 1, 1)
         rows += int(3 * (group + 2 * run.config.window) * entries * row_bytes)

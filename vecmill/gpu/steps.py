@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from vecmill.gpu.block import Block, Rows
+from vecmill.gpu.block import Block
+from vecmill.gpu.rows import Rows
 
 if TYPE_CHECKING:
     import torch
@@ -22,15 +23,11 @@ class StepSettings(NamedTuple):
 
     Attributes
     ----------
-    negative_weight : K / M, what one of the shared negatives counts
-    curvature : see ``vecmill.gpu.block``
     dtype : of products
     exact_gradient : CBOW: the words of a window get 1/n of the change of their mean, else all of it; with subwords the
         same of the rows of an input
     """
 
-    negative_weight: float
-    curvature: float
     dtype: torch.dtype
     exact_gradient: bool
 
@@ -43,7 +40,8 @@ class Learned(NamedTuple):
     loss : float64, a sum over pairs
     inputs : [n_groups, n, row length], minus the gradient by each input;  outputs : [n_groups, m, row length]
     input_bends, output_bends : [n_groups, n] and [n_groups, m], of each, what decides how far its row is held back: the
-        sum of weight * sigmoid(s) * sigmoid(-s) * (|vector|² + 1) over the outputs or inputs that it met
+        sum of weight * sigmoid(s) * sigmoid(-s) over the outputs or inputs that it met
+    met_by_inputs, met_by_outputs : [n_groups, m or n, row length], the vectors themselves
     """
 
     loss: torch.Tensor
@@ -51,22 +49,33 @@ class Learned(NamedTuple):
     outputs: torch.Tensor
     input_bends: torch.Tensor
     output_bends: torch.Tensor
+    met_by_inputs: torch.Tensor
+    met_by_outputs: torch.Tensor
 
 
 def skipgram_step(
-    block: Block, centers: Rows, contexts: Rows, learning_rate: float, settings: StepSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Change both matrices; returns loss (float64) and number of pairs (int64).
+    block: Block, centers: Rows, contexts: Rows, learning_rate: float, settings: StepSettings, *, look: bool = False
+) -> torch.Tensor:
+    """Change both matrices; returns the loss (float64).
 
     The words of a group are inputs, those around them the centre words whose windows they lie in.
-    """
-    import torch
 
+    Parameters
+    ----------
+    look : look anew for the directions in which changes are held back most, with the vectors of this block
+    """
     learned = learn_pairs(centers.matrix[block.words], block, contexts, settings)
-    centers.add(block.words, learned.inputs, learned.input_bends, learning_rate, settings.curvature)
-    outputs = torch.cat([block.around, block.negatives], 1)
-    contexts.add(outputs, learned.outputs, learned.output_bends, learning_rate, settings.curvature)
-    return learned.loss, block.pairs.sum()
+    if look:
+        find_directions(learned, centers, contexts)
+    centers.add(block.words, learned.inputs, learned.input_bends, learning_rate)
+    contexts.add(block.outputs, learned.outputs, learned.output_bends, learning_rate)
+    return learned.loss
+
+
+def find_directions(learned: Learned, inputs: Rows, contexts: Rows) -> None:
+    """Both matrices look at what their rows met in a block."""
+    inputs.find_directions(learned.met_by_inputs)
+    contexts.find_directions(learned.met_by_outputs)
 
 
 def learn_pairs(inputs: torch.Tensor, block: Block, contexts: Rows, settings: StepSettings) -> Learned:
@@ -80,83 +89,64 @@ def learn_pairs(inputs: torch.Tensor, block: Block, contexts: Rows, settings: St
 
     dtype, full, n_around = settings.dtype, contexts.matrix.dtype, block.around.shape[1]
     x = inputs.to(dtype)
-    u = contexts.matrix[torch.cat([block.around, block.negatives], 1)].to(dtype)
+    u = contexts.matrix[block.outputs].to(dtype)
     scores = (x @ u.transpose(1, 2)).to(full)
-    pairs = block.pairs.to(dtype)
-    differ = (block.around[:, :, None] != block.negatives[:, None, :]).to(dtype)
-    # whole numbers up to twice the window, which bfloat16 has up to 256
-    weights = torch.cat([pairs.to(full), settings.negative_weight * (pairs @ differ).to(full)], 2)
-    # 1 - sigmoid(z) = sigmoid(-z), so both labels are one formula: how wrong the word is told from the others
+    # 1 - sigmoid(z) = sigmoid(-z), so both labels are one formula: how surely the word is told from the others
     scores[:, :, n_around:].neg_()
-    loss = _loss(scores, weights)
-    wrong = torch.sigmoid(-scores)
-    steps = weights * wrong
-    bends = (steps * (1 - wrong)).to(dtype)
-    input_bends, output_bends = bends @ _squares(u), bends.transpose(1, 2) @ _squares(x)
+    loss = _loss(scores, block.weights)
+    right = torch.sigmoid(scores)
+    steps = torch.addcmul(block.weights, block.weights, right, value=-1)
+    bends = steps * right
     steps[:, :, n_around:].neg_()
     steps = steps.to(dtype)
-    return Learned(loss, steps @ u, steps.transpose(1, 2) @ x, input_bends.squeeze(2), output_bends.squeeze(2))
+    return Learned(loss, steps @ u, steps.transpose(1, 2) @ x, bends.sum(2), bends.sum(1), u, x)
 
 
 def cbow_step(
-    block: Block, centers: Rows, contexts: Rows, learning_rate: float, settings: StepSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Change both matrices; returns loss (float64) and number of centre words with a window (int64).
+    block: Block, centers: Rows, contexts: Rows, learning_rate: float, settings: StepSettings, *, look: bool = False
+) -> torch.Tensor:
+    """Change both matrices; returns the loss (float64).
 
-    The words of a group are the centre words, and the means of those around them the inputs.
+    The words of a group are the centre words, and the means of those around them the inputs; ``look`` as in
+    :func:`skipgram_step`.
     """
-    import torch
-
-    full = centers.matrix.dtype
-    pairs = block.pairs.to(full)
-    sizes = pairs.sum(2, keepdim=True)
-    shares = pairs / sizes.clamp(min=1)
-    v = centers.matrix[block.around]
-    means = (shares.to(settings.dtype) @ v.to(settings.dtype)).to(full)
-    learned = learn_means(means, sizes.squeeze(2) > 0, block, contexts, settings)
-    reaching = shares if settings.exact_gradient else pairs
-    changes = reaching.transpose(1, 2).to(settings.dtype) @ learned.inputs.to(settings.dtype)
-    bends = (reaching.transpose(1, 2) @ learned.input_bends[:, :, None].to(full)).squeeze(2)
-    centers.add(block.around, changes, bends, learning_rate, settings.curvature)
-    outputs = torch.cat([block.words, block.negatives], 1)
-    contexts.add(outputs, learned.outputs, learned.output_bends, learning_rate, settings.curvature)
-    return learned.loss, (sizes > 0).sum()
+    pairs, dtype = block.pairs, settings.dtype
+    shares = pairs / pairs.sum(2, keepdim=True).clamp_(min=1)
+    means = shares.to(dtype) @ centers.matrix[block.around].to(dtype)
+    learned = learn_means(means, block, contexts, settings)
+    if look:
+        find_directions(learned, centers, contexts)
+    reaching = (shares if settings.exact_gradient else pairs).transpose(1, 2)
+    changes = reaching.to(dtype) @ learned.inputs
+    bends = (reaching @ learned.input_bends[:, :, None]).squeeze(2)
+    centers.add(block.around, changes, bends, learning_rate)
+    contexts.add(block.outputs, learned.outputs, learned.output_bends, learning_rate)
+    return learned.loss
 
 
-def learn_means(
-    inputs: torch.Tensor, counts: torch.Tensor, block: Block, contexts: Rows, settings: StepSettings
-) -> Learned:
+def learn_means(inputs: torch.Tensor, block: Block, contexts: Rows, settings: StepSettings) -> Learned:
     """Each input against one centre word, and against the group's negatives.
 
     Parameters
     ----------
-    inputs : float32[n_groups, group, row length], one for each word of the groups
-    counts : bool[n_groups, group], whether it has a window
+    inputs : floating[n_groups, group, row length], one for each word of the groups
     """
     import torch
 
-    dtype, full = settings.dtype, contexts.matrix.dtype
-    h = inputs.to(dtype)
-    u, negatives = contexts.matrix[block.words].to(dtype), contexts.matrix[block.negatives].to(dtype)
-    right = counts.to(full)
-    differ = block.words[:, :, None] != block.negatives[:, None, :]
-    weights = settings.negative_weight * right[:, :, None] * differ
-    score, scores = (h * u).sum(2).to(full), -(h @ negatives.transpose(1, 2)).to(full)
-    loss = _loss(score, right) + _loss(scores, weights)
-    wrong, wrongs = torch.sigmoid(-score), torch.sigmoid(-scores)
-    step, steps = (right * wrong).to(dtype)[:, :, None], (weights * wrongs).to(dtype)
-    bend, bends = step * (1 - wrong).to(dtype)[:, :, None], steps * (1 - wrongs).to(dtype)
-    squares = _squares(h)
-    input_bends = bend * _squares(u) + bends @ _squares(negatives)
-    output_bends = torch.cat([bend * squares, bends.transpose(1, 2) @ squares], 1)
-    changes = step * u - steps @ negatives
+    dtype, full, group = settings.dtype, contexts.matrix.dtype, block.words.shape[1]
+    h, u = inputs.to(dtype), contexts.matrix[block.outputs].to(dtype)
+    own, negatives = u[:, :group], u[:, group:]
+    scores = torch.cat([(h * own).sum(2, keepdim=True), -(h @ negatives.transpose(1, 2))], 2).to(full)
+    loss = _loss(scores, block.weights)
+    right = torch.sigmoid(scores)
+    steps = torch.addcmul(block.weights, block.weights, right, value=-1)
+    bends = steps * right
+    steps = steps.to(dtype)
+    step, steps = steps[:, :, :1], steps[:, :, 1:]
+    output_bends = torch.cat([bends[:, :, 0], bends[:, :, 1:].sum(1)], 1)
+    changes = step * own - steps @ negatives
     outputs = torch.cat([step * h, -(steps.transpose(1, 2) @ h)], 1)
-    return Learned(loss, changes, outputs, input_bends.squeeze(2), output_bends.squeeze(2))
-
-
-def _squares(vectors: torch.Tensor) -> torch.Tensor:
-    """|v|² + 1 of each vector, [n_groups, n, 1]."""
-    return vectors.square().sum(2, keepdim=True) + 1
+    return Learned(loss, changes, outputs, bends.sum(2), output_bends, u, h)
 
 
 def _loss(scores: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

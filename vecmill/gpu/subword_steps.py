@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from vecmill.gpu.block import Block, Rows
-from vecmill.gpu.steps import StepSettings, learn_means, learn_pairs
+from vecmill.gpu.block import Block
+from vecmill.gpu.rows import Rows
+from vecmill.gpu.steps import StepSettings, find_directions, learn_means, learn_pairs
 
 if TYPE_CHECKING:
     import torch
@@ -70,75 +71,70 @@ def _fetch(words: torch.Tensor, subwords: DeviceSubwords, inputs: Rows) -> _Word
     return _Words(place, n_rows, rows, owners, sums.index_add_(0, owners, inputs.matrix[rows]))
 
 
-def _give_back(
-    found: _Words,
-    changes: torch.Tensor,
-    bends: torch.Tensor,
-    inputs: Rows,
-    learning_rate: float,
-    curvature: float,
-) -> None:
+def _give_back(found: _Words, changes: torch.Tensor, bends: torch.Tensor, inputs: Rows, learning_rate: float) -> None:
     """Add to all rows of a word what its occurrences are to change by; ``bends`` : see ``Learned``, of each."""
     place = found.place.reshape(-1)
     total = inputs.matrix.new_zeros(found.n_rows.shape[0], changes.shape[-1])
     total.index_add_(0, place, changes.reshape(place.shape[0], -1).to(total.dtype))
     together = total.new_zeros(total.shape[0])
     together.index_add_(0, place, bends.reshape(-1).to(together.dtype))
-    inputs.add(found.rows, total[found.owners], together[found.owners], learning_rate, curvature)
+    inputs.add(found.rows, total[found.owners], together[found.owners], learning_rate)
 
 
 def subword_skipgram_step(
     block: Block,
     inputs: Rows,
     contexts: Rows,
-    subwords: DeviceSubwords,
     learning_rate: float,
     settings: StepSettings,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Change both matrices; returns loss (float64) and number of pairs (int64).
+    *,
+    subwords: DeviceSubwords,
+    look: bool = False,
+) -> torch.Tensor:
+    """Change both matrices; returns the loss (float64); ``look`` as in ``vecmill.gpu.steps.skipgram_step``.
 
     As in fastText the centre word is the input: the words of a group, against those in their windows.
     """
-    import torch
-
     full = inputs.matrix.dtype
     found = _fetch(block.words, subwords, inputs)
     shares = (1 / found.n_rows.to(full))[found.place]
-    learned = learn_pairs((found.sums[found.place] * shares[:, :, None]), block, contexts, settings)
-    part = shares if settings.exact_gradient else torch.ones_like(shares)
-    changes = learned.inputs.to(full) * part[:, :, None]
-    _give_back(found, changes, learned.input_bends.to(full) * part, inputs, learning_rate, settings.curvature)
-    outputs = torch.cat([block.around, block.negatives], 1)
-    contexts.add(outputs, learned.outputs, learned.output_bends, learning_rate, settings.curvature)
-    return learned.loss, block.pairs.sum()
+    learned = learn_pairs(found.sums[found.place] * shares[:, :, None], block, contexts, settings)
+    if look:
+        find_directions(learned, inputs, contexts)
+    changes, bends = learned.inputs.to(full), learned.input_bends
+    if settings.exact_gradient:
+        changes, bends = changes * shares[:, :, None], bends * shares
+    _give_back(found, changes, bends, inputs, learning_rate)
+    contexts.add(block.outputs, learned.outputs, learned.output_bends, learning_rate)
+    return learned.loss
 
 
 def subword_cbow_step(
     block: Block,
     inputs: Rows,
     contexts: Rows,
-    subwords: DeviceSubwords,
     learning_rate: float,
     settings: StepSettings,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Change both matrices; returns loss (float64) and number of centre words with a window (int64).
+    *,
+    subwords: DeviceSubwords,
+    look: bool = False,
+) -> torch.Tensor:
+    """Change both matrices; returns the loss (float64); ``look`` as in ``vecmill.gpu.steps.skipgram_step``.
 
     The input is the mean of the rows of all words of the window.
     """
-    import torch
-
-    full = inputs.matrix.dtype
+    full, dtype = inputs.matrix.dtype, settings.dtype
     found = _fetch(block.around, subwords, inputs)
     pairs = block.pairs.to(full)
-    n_rows = (pairs @ found.n_rows.to(full)[found.place][:, :, None]).clamp(min=1)
+    n_rows = (pairs @ found.n_rows.to(full)[found.place][:, :, None]).clamp_(min=1)
     shares = pairs / n_rows
-    means = (shares.to(settings.dtype) @ found.sums[found.place].to(settings.dtype)).to(full)
-    has_window = block.pairs.any(2)
-    learned = learn_means(means, has_window, block, contexts, settings)
+    means = shares.to(dtype) @ found.sums[found.place].to(dtype)
+    learned = learn_means(means, block, contexts, settings)
+    if look:
+        find_directions(learned, inputs, contexts)
     reaching = (shares if settings.exact_gradient else pairs).transpose(1, 2)
-    changes = reaching.to(settings.dtype) @ learned.inputs.to(settings.dtype)
-    bends = (reaching @ learned.input_bends[:, :, None].to(full)).squeeze(2)
-    _give_back(found, changes, bends, inputs, learning_rate, settings.curvature)
-    outputs = torch.cat([block.words, block.negatives], 1)
-    contexts.add(outputs, learned.outputs, learned.output_bends, learning_rate, settings.curvature)
-    return learned.loss, has_window.sum()
+    changes = reaching.to(dtype) @ learned.inputs
+    bends = (reaching @ learned.input_bends[:, :, None]).squeeze(2)
+    _give_back(found, changes, bends, inputs, learning_rate)
+    contexts.add(block.outputs, learned.outputs, learned.output_bends, learning_rate)
+    return learned.loss

@@ -38,21 +38,10 @@ class GpuConfig(Config):
         description="negatives drawn for each group; each counts negative_samples / shared_negatives (our choice, see "
         "docs/scale.md)",
     )
-    curvature: float = Field(
-        0.3,
-        ge=0,
-        le=10,
-        allow_inf_nan=False,
-        description="how strongly a block holds back the change of a row that it touches often: the share of the "
-        "largest possible curvature of its loss that is reckoned with; 0: changes are added up as they are (our "
-        "choice, see docs/scale.md)",
-    )
-    carried_rows: int = Field(
-        2_048,
-        ge=0,
-        le=1 << 20,
-        description="most frequent words whose rows add what one block held back to the change of the next (our "
-        "choice, see docs/scale.md)",
+    holds_back: bool = Field(
+        True,
+        description="changes of rows that a block touches often are held back, along each direction as far as many "
+        "small steps would go; false: they are added up as they are, for small blocks (our choice, see docs/scale.md)",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
