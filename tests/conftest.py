@@ -34,8 +34,8 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # else a search for credential
 os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.environ["AWS_CONFIG_FILE"] = os.devnull
 
 
-# Rooms whose tests start programs and wait for them, the longest first.
-_LONG_ROOMS = ("flows", "engine", "registry", "tuning", "distributed", "cli")
+# Rooms whose tests start programs and wait for them, or train, the longest first.
+_LONG_ROOMS = ("flows", "engine", "gpu", "registry", "tuning", "distributed", "words", "cli")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

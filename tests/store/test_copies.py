@@ -183,6 +183,19 @@ def test_many_at_once_end_within_the_limit(store: ArtifactStore, tmp_path: Path)
     assert len(kept(store)) <= 3
 
 
+def test_of_many_pieces_those_used_last_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each copy that is held is an open file, of which a process may have so many."""
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (20, 20))
+    copies = Copies(tmp_path / "artifacts", 0)
+    with copies.using():
+        for name in ("encode/a", *(f"ingest.read/{n}" for n in range(12)), "vocabulary/a"):
+            (copies.use(name) / "data.bin").write_bytes(bytes(KB))
+        Copies(tmp_path / "artifacts", 0).expect(1)
+        left = {path.parent.name for path in tmp_path.rglob("ingest.read/*/data.bin")}
+        assert left == {str(n) for n in range(4, 12)}
+        assert len(list(tmp_path.rglob("a/data.bin"))) == 2, "inputs stay, however many pieces there are"
+
+
 def test_a_limit_of_zero_keeps_what_is_in_use(store: ArtifactStore) -> None:
     config = store.config.model_copy(update={"cache_size": 0})
     strict = ArtifactStore(config)

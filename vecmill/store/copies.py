@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import resource
 import shutil
 import threading
 import uuid
@@ -27,6 +28,7 @@ log = logging.getLogger("vecmill")
 _LOOK_AGAIN_FRAC = 0.05
 # Where something has to go, a little more goes, so that not every file that is added makes room anew.
 _KEPT_FRAC = 0.9
+_MANY_FILES = 65_536
 
 
 @dataclass
@@ -34,6 +36,14 @@ class _Scope:
     """Folders that are held until somebody is done, by name: file descriptors with a shared lock."""
 
     held: dict[str, int] = field(default_factory=dict)
+
+    def let_go_of_a_piece(self) -> bool:
+        """Let go of the piece held longest, of which a stage may have thousands; False where there is none."""
+        piece = next((name for name in self.held if "." in name.partition("/")[0]), None)
+        if piece is None:
+            return False
+        os.close(self.held.pop(piece))
+        return True
 
     def close(self) -> None:
         while self.held:
@@ -85,6 +95,8 @@ class Copies:
         with self._guard:
             scope: _Scope = getattr(self._here, "scope", None) or self._others
             if name not in scope.held:
+                while len(scope.held) >= _most_held(len(scope.held)) and scope.let_go_of_a_piece():
+                    pass
                 scope.held[name] = _hold(self._root / name)
         return self._root / name
 
@@ -168,6 +180,21 @@ class _Copy:
             os.close(number)
         shutil.rmtree(aside, ignore_errors=True)
         return True
+
+
+def _most_held(n_held: int) -> int:
+    """How many folders one stage may hold: half of the files that a process may have open, which is raised in need."""
+    now, most = (_MANY_FILES if each == resource.RLIM_INFINITY else each for each in _limits())
+    wanted = min(most, _MANY_FILES)
+    if n_held >= now // 2 and now < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, _limits()[1]))
+            now = wanted
+    return now // 2
+
+
+def _limits() -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def _hold(folder: Path) -> int:
