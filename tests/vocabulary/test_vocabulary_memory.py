@@ -97,3 +97,33 @@ def test_pandas_takes_no_memory_in_it(corpora: tuple[Path, Path]) -> None:
     command = [sys.executable, "-c", program, "stage", *map(str, corpora), str(ROOM_MB), "16MB"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+CHAIN = """
+import sys
+from pathlib import Path
+from vecmill.corpus.config import CorpusConfig
+from vecmill.corpus.ingest import ingest
+from vecmill.store.stage import StageIO
+from vecmill.vocabulary.build import build_vocabulary
+from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
+from vecmill.vocabulary.encode import encode_corpus
+root = Path(sys.argv[1])
+ingest(CorpusConfig(sources=(str(root / "in"),), txt_unit="line"), StageIO({}, root / "ingest"))
+assert "pandas" not in sys.modules, "ingest"
+for stage, config in ((build_vocabulary, VocabularyConfig(min_count=1)), (encode_corpus, EncodeConfig())):
+    name = "vocabulary" if stage is build_vocabulary else "encode"
+    stage(config, StageIO({name: root / name for name in ("ingest", "contract", "vocabulary")}, root / name))
+    assert "pandas" not in sys.modules, name
+"""
+
+
+def test_nor_from_text_to_the_token_store(tmp_path: Path) -> None:
+    stage_io(tmp_path, [[("placeholder", "x")]])
+    for name in ("in", "vocabulary", "encode"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    for shard in (tmp_path / "ingest").iterdir():
+        shard.unlink()
+    (tmp_path / "in/a.txt").write_text("one two three\n\nfour five six\n")
+    done = subprocess.run([sys.executable, "-c", CHAIN, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

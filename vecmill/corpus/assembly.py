@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from vecmill.corpus.piece_files import DIGESTS_FILE, IDS_FILE, N_SHOWN, SIGNATUR
 from vecmill.corpus.shards import open_shard, shard_name
 from vecmill.errors import SourceError
 from vecmill.store.stage import BuiltPiece, Piece, Pieces, StageIO, StageReport
+from vecmill.text.arrow_columns import numbers_of, read_table
 
 _BATCH_ROWS = 16384
 _N_FILES_SHOWN = 10
@@ -131,14 +133,14 @@ def _twins(duplicates: Duplicates, piece: BuiltPiece) -> _Twins:
 def _enter(ledger: Ledger, piece: BuiltPiece, found: _Twins, faults: list[str]) -> None:
     """Enter what a piece left out, and its twins, in the order of the source."""
     folder = piece.open(LEDGER_FILE, SOURCES_FILE)
-    rows = pq.read_table(folder / LEDGER_FILE)
-    malformed = rows.filter(pc.equal(rows["rule"], "malformed"))["detail"].slice(0, _N_FILES_SHOWN - len(faults))
-    faults += malformed.to_pylist()
+    rows = read_table(folder / LEDGER_FILE)
+    is_malformed = pl.Series(rows["rule"], dtype=pl.String) == "malformed"
+    faults += rows["detail"].filter(is_malformed.to_arrow()).slice(0, _N_FILES_SHOWN - len(faults)).to_pylist()
     if not found.rows:
         ledger.take_over(rows.select(LEDGER_SCHEMA.names))
         return
-    sources = pq.read_table(folder / SOURCES_FILE)
-    uris, ends = sources["source_uri"].to_pylist(), np.cumsum(sources["n_kept"].to_numpy())
+    sources = read_table(folder / SOURCES_FILE)
+    uris, ends = sources["source_uri"].to_pylist(), np.cumsum(numbers_of(sources["n_kept"].combine_chunks()))
     left_out = rows.to_pylist()
     position = 0
     for row, doc_id, twin in zip(found.rows, found.doc_ids, found.twins, strict=True):
@@ -199,7 +201,7 @@ def thin_piece(thinning: Thinning, io: StageIO) -> StageReport:
             mask[left_out] = False
             start += len(group)
             io.advance(pc.sum(group["n_chars"]).as_py() or 0)
-            group = group.filter(pa.array(mask))
+            group = group.filter(pl.Series(mask).to_arrow())
             if not len(group):
                 continue
             if writer is None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vecmill.errors import StoreError
+from vecmill.text.arrow_columns import number_column, string_column
 
 LEDGER_FILE = "dropped.parquet"
 
@@ -155,9 +157,14 @@ class Ledger:
     def _flush(self, least_rows: int = _BATCH_ROWS) -> None:
         """Write what waits, if it is that much."""
         if self._rows:
-            self._tables.append(pa.Table.from_pylist(self._rows, schema=self._schema))
+            columns = [_column([row[field.name] for row in self._rows], field.type) for field in self._schema]
+            self._tables.append(pa.Table.from_arrays(columns, schema=self._schema))
             self._rows = []
         n_rows = sum(len(table) for table in self._tables)
         if n_rows and n_rows >= least_rows:
             self._writer.write_table(pa.concat_tables(self._tables).combine_chunks(), row_group_size=n_rows)
             self._tables = []
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    return number_column(np.array(values, np.int64)) if pa.types.is_integer(kind) else string_column(values).cast(kind)

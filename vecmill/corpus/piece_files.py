@@ -31,6 +31,7 @@ from vecmill.corpus.schema import CORPUS_SCHEMA
 from vecmill.corpus.shards import ShardWriter
 from vecmill.store.forgotten import Forgotten
 from vecmill.store.stage import StageReport
+from vecmill.text.arrow_columns import number_column, numbers_of, read_table, string_column
 
 SOURCES_FILE = "sources.parquet"
 IDS_FILE, DIGESTS_FILE, SIGNATURES_FILE = "ids.npy", "digests.npy", "signatures.npy"
@@ -119,19 +120,20 @@ class PieceWriter:
             self.keep(pa.RecordBatch.from_arrays(columns, schema=CORPUS_SCHEMA), fingerprints, row)
             row += len(batch)
         if place.n_left_out:
-            rows = pq.read_table(older / LEDGER_FILE).slice(place.first_left_out, place.n_left_out)
+            rows = read_table(older / LEDGER_FILE).slice(place.first_left_out, place.n_left_out)
             moved = pc.add(rows[N_BEFORE], pa.scalar(shift, pa.int64()))
             self._ledger.take_over(rows.set_column(rows.column_names.index(N_BEFORE), N_BEFORE, moved))
             self._tallies[uri].n_left_out += place.n_left_out
 
     def report(self) -> StageReport:
         """Write what is left to write; after the last record."""
-        columns = {
-            "source_uri": list(self._tallies),
-            "n_kept": [each.n_kept for each in self._tallies.values()],
-            "n_left_out": [each.n_left_out for each in self._tallies.values()],
-        }
-        pq.write_table(pa.table(columns, schema=_SOURCES_SCHEMA), self._folder / SOURCES_FILE, compression="zstd")
+        columns = [
+            string_column(list(self._tallies)).cast(pa.string()),
+            number_column(np.array([each.n_kept for each in self._tallies.values()], np.int64)),
+            number_column(np.array([each.n_left_out for each in self._tallies.values()], np.int64)),
+        ]
+        sources = pa.Table.from_arrays(columns, schema=_SOURCES_SCHEMA)
+        pq.write_table(sources, self._folder / SOURCES_FILE, compression="zstd")
         if self._compares:
             n = len(self._ids)
             ids = np.frombuffer(bytes.fromhex("".join(self._ids)), np.uint8).reshape(n, 16)
@@ -167,9 +169,9 @@ class _Place:
 
 
 def _place(folder: Path, uri: str) -> _Place:
-    table = pq.read_table(folder / SOURCES_FILE)
+    table = read_table(folder / SOURCES_FILE)
     row = pc.index(table["source_uri"], uri).as_py()
-    kept, left_out = table["n_kept"].to_numpy(), table["n_left_out"].to_numpy()
+    kept, left_out = (numbers_of(table[name].combine_chunks()) for name in ("n_kept", "n_left_out"))
     return _Place(int(kept[:row].sum()), int(kept[row]), int(left_out[:row].sum()), int(left_out[row]))
 
 

@@ -7,12 +7,26 @@ for nothing, in a stage whose memory is bounded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def read_table(path: Path) -> pa.Table:
+    """A whole small Parquet file; ``pyarrow.parquet.read_table`` loads Arrow's datasets and with them pandas.
+
+    Raises
+    ------
+    FileNotFoundError : there is none
+    pyarrow.ArrowException, OSError : it is no Parquet file
+    """
+    with pq.ParquetFile(path) as file:
+        return file.read(use_threads=False)
 
 
 def number_column(values: npt.NDArray[Any]) -> pa.Array:

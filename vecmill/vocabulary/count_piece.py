@@ -39,8 +39,8 @@ KIND = "count"
 
 _NO_STRING = pa.nulls(0, pa.string())
 _NO_DOCUMENTS = pa.RecordBatch.from_arrays([_NO_STRING, _NO_STRING], names=["doc_id", "text"])
-# One text without a word.
-_NO_TEXT = pa.StringArray.from_buffers(1, pa.py_buffer(bytes(8)), pa.py_buffer(b""))
+_EMPTY_STRING = pa.StringArray.from_buffers(1, pa.py_buffer(bytes(8)), pa.py_buffer(b""))
+_EMPTY_DOCUMENT = pa.RecordBatch.from_arrays([_EMPTY_STRING, _EMPTY_STRING], names=["doc_id", "text"])
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,10 @@ def count_piece(counting: Counting, io: StageIO) -> StageReport:
         tools = Tools(lambda: CodingTable(counting.rules, runs, memory), means.n_threads)
         # Kernels are compiled before there are threads: what compiling leaves in a thread's part of the heap would come
         # to lie between its tables, which could then not be given back.
-        tools.all[0].count(_NO_TEXT)
+        if counting.coded:
+            tools.all[0].code(_EMPTY_DOCUMENT)
+        else:
+            tools.all[0].count(_EMPTY_DOCUMENT.column("text"))
 
         def count(documents: pa.RecordBatch) -> CodedBlock | int:
             with tools.one() as table:

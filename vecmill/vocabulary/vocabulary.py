@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vecmill.errors import FormatError
-from vecmill.text.arrow_columns import number_column, string_column
+from vecmill.text.arrow_columns import number_column, numbers_of, read_table, string_column
 from vecmill.text.tokenize import DEFAULT_RULES, TokenRules
 from vecmill.vocabulary.schema import PARQUET_OPTIONS, VOCABULARY_SCHEMA
 
@@ -137,7 +137,7 @@ class Vocabulary:
         """
         path = folder / FILE_NAME
         try:
-            table = pq.read_table(path)
+            table = read_table(path)
         except FileNotFoundError as error:
             raise _not_a_vocabulary(path, "there is no such file") from error
         except (pa.ArrowException, OSError) as error:
@@ -145,17 +145,20 @@ class Vocabulary:
         if not table.schema.equals(VOCABULARY_SCHEMA):
             found = ", ".join(f"{field.name} {field.type}" for field in table.schema)
             raise _not_a_vocabulary(path, f"its columns are {found}")
-        word_ids, words, counts, n_documents = (table.column(name) for name in VOCABULARY_SCHEMA.names)
-        if not np.array_equal(word_ids.to_numpy(), np.arange(len(table))):
+        words = table.column("word")
+        word_ids, counts, n_documents = (
+            numbers_of(table.column(name).combine_chunks()).copy() for name in ("word_id", "count", "n_documents")
+        )
+        if not np.array_equal(word_ids, np.arange(len(table))):
             raise _not_a_vocabulary(path, "its word_id does not count 0, 1, 2, …")
-        _check_rules(path, words, counts.to_numpy(), n_documents.to_numpy())
+        _check_rules(path, words, counts, n_documents)
         try:
             metadata = table.schema.metadata or {}
             rules = TokenRules(**json.loads(metadata[_RULES_KEY]))
             certificate = (
                 Certificate(**json.loads(metadata[_CERTIFICATE_KEY])) if _CERTIFICATE_KEY in metadata else None
             )
-            return cls(words.to_pylist(), counts.to_numpy(), n_documents.to_numpy(), rules, certificate)
+            return cls(words.to_pylist(), counts, n_documents, rules, certificate)
         except KeyError as error:
             raise _not_a_vocabulary(path, "it does not say how text becomes words") from error
         except (TypeError, ValueError) as error:
@@ -171,9 +174,9 @@ def _check_rules(
     """
     if len(words) < MIN_WORDS:
         raise _not_a_vocabulary(path, f"it has {len(words)} words, and {MIN_WORDS} are the fewest to learn from")
-    blank = np.flatnonzero(pc.invert(pc.match_substring_regex(words, _WITHOUT_BLANKS)).to_numpy())
+    blank = pc.indices_nonzero(pc.invert(pc.match_substring_regex(words, _WITHOUT_BLANKS)))
     if len(blank):
-        word_id = int(blank[0])
+        word_id = int(blank[0].as_py())
         raise _not_a_vocabulary(path, f"word {word_id} is {words[word_id].as_py()[:80]!r}, empty or with a blank in it")
     astray = np.flatnonzero((n_documents < 1) | (n_documents > np.maximum(counts, 1)))
     if len(astray):
