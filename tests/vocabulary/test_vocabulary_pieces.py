@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.division import divide
 from vecmill.corpus.documents import iter_documents
 from vecmill.corpus.listing import SourceFile
+from vecmill.kernels.coded_text import pack_tokens
 from vecmill.pipelines.words import WORDS, _sources
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 from vecmill.store.execute import StageOutcome, run_stage
@@ -285,3 +287,17 @@ def test_blocks_are_the_row_groups_of_the_corpus_the_emptied_ones_too(tmp_path):
     ]
     tokens = TokenStore.open(folders["encode"], n_words=outcomes["vocabulary"].metrics["n_words"])
     assert tokens.n_tokens == sum(block.n_tokens for block in blocks) == int(np.sum([b.n_tokens for b in blocks]))
+
+
+def test_kernels_are_met_before_there_are_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[str] = []
+
+    def packs(*arguments: Any) -> tuple[int, int]:
+        met.append(threading.current_thread().name)
+        return pack_tokens(*arguments)
+
+    monkeypatch.setattr("vecmill.vocabulary.coded.pack_tokens", packs)
+    _write(tmp_path, 1, "a.txt")
+    _night(_config(tmp_path, vocabulary=VocabularyConfig(min_count=1, threads=2)))
+    assert met[0] == threading.main_thread().name
+    assert len(met) == 2 and met[1] != met[0]

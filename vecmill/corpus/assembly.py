@@ -23,7 +23,7 @@ from vecmill.corpus.piece_files import DIGESTS_FILE, IDS_FILE, N_SHOWN, SIGNATUR
 from vecmill.corpus.shards import open_shard, shard_name
 from vecmill.errors import SourceError
 from vecmill.store.stage import BuiltPiece, Piece, Pieces, StageIO, StageReport
-from vecmill.text.arrow_columns import numbers_of, read_table
+from vecmill.text.arrow_columns import mask_column, numbers_of, read_table
 
 _BATCH_ROWS = 16384
 _N_FILES_SHOWN = 10
@@ -201,7 +201,7 @@ def thin_piece(thinning: Thinning, io: StageIO) -> StageReport:
             mask[left_out] = False
             start += len(group)
             io.advance(pc.sum(group["n_chars"]).as_py() or 0)
-            group = group.filter(pl.Series(mask).to_arrow())
+            group = group.filter(mask_column(mask))
             if not len(group):
                 continue
             if writer is None:

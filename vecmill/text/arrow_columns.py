@@ -40,6 +40,11 @@ def numbers_of(column: pa.Array) -> npt.NDArray[Any]:
     return np.from_dlpack(column)
 
 
+def mask_column(values: npt.NDArray[np.bool_] | Sequence[bool]) -> pa.Array:
+    """bool[n]."""
+    return pl.Series(values, dtype=pl.Boolean).to_arrow()
+
+
 def string_column(values: Sequence[str | None]) -> pa.Array:
     """large_string[n], None as null."""
     return pl.Series(values, dtype=pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())

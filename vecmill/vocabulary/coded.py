@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from vecmill.kernels.coded_text import TOKEN_BYTES, pack_tokens, unpack_tokens
 from vecmill.progress import track
-from vecmill.text.arrow_columns import number_column
+from vecmill.text.arrow_columns import number_column, numbers_of
 from vecmill.text.word_index import FoundTokens, Reading
 from vecmill.vocabulary.counting import CountingTable
 from vecmill.vocabulary.token_batches import available_cores, cut_batch
@@ -216,9 +216,9 @@ def _kept(
         start = 0
         while ahead is not None and ahead[0] == number:
             batch = ahead[1]
-            rows = pa.array(np.arange(start, start + batch.num_rows))
+            rows = number_column(np.arange(start, start + batch.num_rows))
             chosen = keep(pa.record_batch([batch.column("doc_id"), rows], ["doc_id", "row"]))
-            keeps[chosen.column("row").to_numpy()] = True
+            keeps[numbers_of(chosen.column("row"))] = True
             start += batch.num_rows
             ahead = next(names, None)
         yield replace(block, keeps=keeps)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vecmill.text.arrow_columns import mask_column
 from vecmill.vocabulary.config import EncodeConfig, n_folds
 
 HELD_OUT_NAME = "held_out.json"
@@ -40,7 +41,7 @@ def leave_out(config: EncodeConfig, also: Keep | None) -> Keep | None:
     def keep(batch: pa.RecordBatch) -> pa.RecordBatch:
         batch = batch if also is None else also(batch)
         held_out = in_fold(batch.column("doc_id").to_pylist(), config.validation_share, config.validation_fold)
-        return batch.filter(pa.array(~held_out))
+        return batch.filter(mask_column(~held_out))
 
     return keep
 
@@ -61,6 +62,6 @@ def only_held_out(encode_dir: Path) -> Keep | None:
     share, fold = float(note["share"]), int(note["fold"])
 
     def keep(batch: pa.RecordBatch) -> pa.RecordBatch:
-        return batch.filter(pa.array(in_fold(batch.column("doc_id").to_pylist(), share, fold)))
+        return batch.filter(mask_column(in_fold(batch.column("doc_id").to_pylist(), share, fold)))
 
     return keep

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from vecmill.errors import FormatError
 from vecmill.kernels.phrase_pairs import enter_pairs, join_pairs
 from vecmill.kernels.word_table import OUTSIDE
+from vecmill.text.arrow_columns import string_column
 from vecmill.text.rules import TokenRules
 from vecmill.text.word_index import FoundTokens, WordIndex
 from vecmill.vocabulary.coded import CodedBlock
@@ -100,7 +101,7 @@ class UnitIndex:
         for name in (*table["first"].to_list(), *table["second"].to_list(), *phrases.names):
             ids.setdefault(name, len(ids))
         self.units = list(ids)
-        self._index = WordIndex(rules, pa.array(self.units, pa.large_string()))
+        self._index = WordIndex(rules, string_column(self.units))
         self._rounds: list[npt.NDArray[np.uint64]] = []
         numbers = table.with_columns(name=pl.Series(phrases.names, dtype=pl.String))
         for _, part in numbers.group_by("round", maintain_order=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from vecmill.text.arrow_columns import mask_column
 from vecmill.vocabulary.build import SAMPLE_FILE_NAME
 from vecmill.vocabulary.reservoir import Reservoir
 
@@ -34,6 +35,6 @@ def documents_below(share: float, vocabulary_dir: Path) -> Callable[[pa.RecordBa
 
     def keep(batch: pa.RecordBatch) -> pa.RecordBatch:
         doc_ids = batch.column("doc_id").to_pylist()
-        return batch.filter(pa.array([priority(doc_id) < bound for doc_id in doc_ids], pa.bool_()))
+        return batch.filter(mask_column([priority(doc_id) < bound for doc_id in doc_ids]))
 
     return keep
