@@ -17,6 +17,16 @@ files and certificate included; compiling was done before. The last line is RESU
     rss_growth_10x             peak memory of ingest, vocabulary and encode on a generated Zipf corpus, over that on a
                                tenth of it; each stage in a process of its own, the largest of the three ratios
     peak_over_budget_mb        largest peak of the vocabulary stage, over vocabulary.memory
+
+and with a store, where text is cut into words once and encode reads those (default cleaning, ten files, a piece each):
+
+    stored_count_mwords_per_second        the vocabulary stage, which also writes what encode reads
+    stored_encode_pass_mwords_per_second  the encode stage from that
+    stored_encode_mwords_per_second       both
+    night_share                seconds of a run to which one of the ten files is new, over those of one that reads all
+                               ten: ingest, contract, contamination, vocabulary and encode
+    night_processor_share      the same of processor time
+    night_processor_seconds    of each stage: of a full run, and of a night
 """
 
 from __future__ import annotations
@@ -45,8 +55,12 @@ import pyarrow.parquet as pq
 from reviews import CORPUS_VARIABLE, USUAL_PLACE
 from words import processor
 
+from vecmill.corpus import division
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.ingest import ingest
+from vecmill.pipelines.words import WORDS, WordsConfig
+from vecmill.store.artifact_store import ArtifactStore
+from vecmill.store.execute import StageOutcome, run_stage
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.vocabulary.build import build_vocabulary
 from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
@@ -257,6 +271,70 @@ def measure(place: Workplace, n_bytes: int, rounds: int) -> dict[str, Any]:
     }
 
 
+NIGHT_STAGES = ("ingest", "contract", "contamination", "vocabulary", "encode")
+NIGHT_FILES = 10
+
+
+def nights(folder: Path, texts: Path, rounds: int) -> dict[str, Any]:
+    """Full runs with a store, and nights on which one of ten files is new; medians."""
+    sources = folder / "in"
+    sources.mkdir(parents=True)
+    table = pl.read_parquet(texts)
+    for number in range(NIGHT_FILES):
+        table.gather_every(NIGHT_FILES, number).write_ndjson(sources / f"{number}.jsonl")
+    # As files of 8 MiB are: those of the quick corpus are smaller, and would all be one group.
+    division.LARGE_BYTES = 1
+    new, aside = sources / f"{NIGHT_FILES // 2}.jsonl", folder / "new.jsonl"
+    taken: dict[str, list[dict[str, tuple[float, float]]]] = {"full": [], "night": []}
+    outcomes: dict[str, StageOutcome] = {}
+    for _ in range(rounds):
+        new.rename(aside)
+        run_stages(folder / "store", sources)  # also compiles, and imports Great Expectations
+        aside.rename(new)
+        taken["night"].append(run_stages(folder / "store", sources)[0])
+        shutil.rmtree(folder / "store")
+        found, outcomes = run_stages(folder / "store", sources)
+        taken["full"].append(found)
+        shutil.rmtree(folder / "store")
+    shutil.rmtree(folder)
+
+    def median(run: str, clock: int, *stages: str) -> float:
+        return statistics.median(sum(found[stage][clock] for stage in stages) for found in taken[run])
+
+    n_words = outcomes["vocabulary"].metrics["n_tokens"]
+    return {
+        "stored_count_mwords_per_second": n_words / median("full", 0, "vocabulary") / 1e6,
+        "stored_encode_pass_mwords_per_second": n_words / median("full", 0, "encode") / 1e6,
+        "stored_encode_mwords_per_second": n_words / median("full", 0, "vocabulary", "encode") / 1e6,
+        "night_share": median("night", 0, *NIGHT_STAGES) / median("full", 0, *NIGHT_STAGES),
+        "night_processor_share": median("night", 1, *NIGHT_STAGES) / median("full", 1, *NIGHT_STAGES),
+        "night_processor_seconds": {
+            stage: [round(median(run, 1, stage), 2) for run in ("full", "night")] for stage in NIGHT_STAGES
+        },
+    }
+
+
+def run_stages(store_folder: Path, sources: Path) -> tuple[dict[str, tuple[float, float]], dict[str, StageOutcome]]:
+    """Run the stages up to the token store; wall and processor seconds of each, and what it came to."""
+    config = WordsConfig.model_validate(
+        {
+            "store": {"uri": str(store_folder), "cache": str(store_folder / "cache")},
+            "corpus": {"sources": [str(sources)], "id_column": "doc_id"},
+            "vocabulary": {"token_pattern": "ascii", "min_count": MIN_COUNT},
+            "train": {"kind": "skipgram"},
+        }
+    )
+    store = ArtifactStore(config.store)
+    outcomes: dict[str, StageOutcome] = {}
+    found: dict[str, tuple[float, float]] = {}
+    for name in NIGHT_STAGES:
+        stage = WORDS.stage(name)
+        inputs = {each: outcomes[each].ref for each in stage.inputs}
+        wall, busy, outcomes[name] = processor_seconds(lambda: run_stage(stage, config, store, inputs))  # noqa: B023
+        found[name] = wall, busy
+    return found, outcomes
+
+
 def write_zipf(folder: Path, n_bytes: int, seed: int = 1) -> None:
     """Write documents of Zipf-distributed words (exponent 1) as text files of one document a line, some 32 MB each.
 
@@ -325,12 +403,16 @@ def render(found: dict[str, Any], rounds: int) -> str:
     """The figures as Markdown."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numba", "polars", "pyarrow", "gensim"))
     load = " ".join(f"{load:.1f}" for load in os.getloadavg())
+    night_seconds = found["night_processor_seconds"]
     speeds = (
         ("vocabulary stage: raw text, counted", "count", "≥ 15"),
         ("polars, the same count", "polars", ""),
         ("Python's Counter, the same count", "counter", ""),
         ("vocabulary and encode stage: raw text to token store", "encode", "≥ 8"),
         ("encode stage alone", "encode_pass", ""),
+        ("with a store: vocabulary stage, raw text, counted and kept as coded text", "stored_count", ""),
+        ("with a store: encode stage alone, from coded text", "stored_encode_pass", ""),
+        ("with a store: raw text to token store", "stored_encode", ""),
         ("gensim: tokens, scan, tokens, ids", "gensim", ""),
         ("gensim from split text: scan, ids", "gensim_presplit", ""),
     )
@@ -361,6 +443,14 @@ def render(found: dict[str, Any], rounds: int) -> str:
             f"| {stage} | {found[f'{stage}_peak_mb'][0]:.0f} | {found[f'{stage}_peak_mb'][1]:.0f} |"
             for stage in ("ingest", "vocabulary", "encode")
         ),
+        "",
+        f"With one of {NIGHT_FILES} files new, the stages from ingest to encode take {found['night_share']:.2f} of the "
+        f"time of a run that reads all, and {found['night_processor_share']:.2f} of its processor time (in a process "
+        "that has compiled and imported everything before).",
+        "",
+        "| processor time, s | a full run | a night with a tenth new |",
+        "| --- | ---: | ---: |",
+        *(f"| {stage} | {full:.2f} | {night:.2f} |" for stage, (full, night) in night_seconds.items()),
     ]
     return "\n".join(lines)
 
@@ -377,6 +467,7 @@ def main() -> None:
         place = Workplace(Path(name) / "reviews")
         n_bytes = reviews(place, 1.0 if arguments.full else QUICK_PART)
         found = measure(place, n_bytes, rounds)
+        found |= nights(Path(name) / "nights", place.raw / "reviews.parquet", rounds)
         found |= memory(Path(name), FULL_ZIPF_BYTES if arguments.full else QUICK_ZIPF_BYTES)
     table = render(found, rounds)
     result = {name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}
