@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from servers import end_with_this_process, free_port, listens, postgres, stop, wait_until
@@ -21,6 +22,9 @@ from vecmill.quiet import be_quiet
 
 be_quiet()
 end_with_this_process()
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("vecmill", deadline=None)
+hypothesis.settings.load_profile("vecmill")
 # Kernels compile once for all the processes that a worker of pytest starts, not once for each. Not shared by workers:
 # numba may mix up two signatures of a function that two processes keep at the same moment.
 os.environ["VECMILL_KERNEL_CACHE"] = tempfile.mkdtemp(prefix="vecmill-kernels-")
