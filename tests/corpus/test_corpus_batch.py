@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vecmill.corpus import batch as batch_module
+from vecmill.corpus import shards
 from vecmill.corpus.batch import Batch, document_ids, read_batches, uris_of
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.documents import iter_documents
@@ -85,7 +86,7 @@ def _id(file: SourceFile, document: Document) -> str:
 def test_tables_and_lines_in_turns_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_module, "BATCH_BYTES", 40)
     (tmp_path / "a.txt").write_text("one\ntwo")
-    pq.write_table(pa.table({"text": [f"row {n:03d}" for n in range(100)]}), tmp_path / "b.parquet")
+    pq.write_table(pa.table({"text": [f"row {n:03d}" for n in range(300)]}), tmp_path / "b.parquet")
     (tmp_path / "c.txt").write_text("x" * 100)
     config = CorpusConfig(sources=(str(tmp_path),), txt_unit="line")
     noted: list[str] = []
@@ -93,14 +94,54 @@ def test_tables_and_lines_in_turns_keep_their_order(tmp_path: Path, monkeypatch:
     texts = [batch.text_column().to_pylist() for batch in batches]
     assert [text for of_batch in texts for text in of_batch] == [
         *("one", "two"),
-        *(f"row {n:03d}" for n in range(100)),
+        *(f"row {n:03d}" for n in range(300)),
         "x" * 100,
     ]
     assert [place for batch in batches for place in batch.places][1:4] == ["line 2", "row 0", "row 1"]
     assert noted == ["a.txt", "b.parquet", "c.txt"]
-    # 700 bytes of the table in 18 parts as alike as rows allow.
-    assert len(batches) == 20 and {len(of_batch) for of_batch in texts[1:-1]} == {5, 6}
+    # 2,100 bytes of the table in 53 parts as alike as rows allow.
+    assert len(batches) == 55 and {len(of_batch) for of_batch in texts[1:-1]} == {5, 6}
     assert all(sum(n for _, n in batch.files) == len(batch) for batch in batches)
+
+
+def test_rows_between_nulls_share_a_batch(tmp_path: Path) -> None:
+    texts = [None if n % 5 == 3 else f"row {n}" for n in range(1000)]
+    pq.write_table(pa.table({"text": texts, "title": texts, "id": range(1000)}), tmp_path / "a.parquet")
+    settings: dict[str, Any] = {"sources": (str(tmp_path),), "title_column": "title", "id_column": "id"}
+    config = CorpusConfig(malformed="skip", **settings)
+    (batch,) = read_batches(list_sources(config), config, lambda n: None, lambda file: None)
+    assert batch.text_column().to_pylist() == [text or "" for text in texts] == batch.titles
+    assert list(batch.faults) == [row for row, text in enumerate(texts) if text is None]
+    assert batch.places[:5] == ["id 0", "id 1", "id 2", "", "id 4"]
+
+
+def _held(batches: list[pa.RecordBatch]) -> int:
+    """Bytes of memory that cannot be given back as long as these are there."""
+    buffers = [buffer for batch in batches for column in batch.columns for buffer in column.buffers() if buffer]
+    return sum({buffer.address: buffer.size for buffer in buffers}.values())
+
+
+@pytest.mark.parametrize("drop", ["none", "exact", "near"])
+def test_documents_hold_nothing_of_those_left_out_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drop: str
+) -> None:
+    """Where few documents stay, those of a row group come from many batches."""
+    held: list[tuple[int, int]] = []
+    write = shards._write_group
+
+    def watched(writer: pq.ParquetWriter, group: list[pa.RecordBatch]) -> None:
+        held.append((_held(group), sum(batch.nbytes for batch in group)))
+        write(writer, group)
+
+    monkeypatch.setattr(shards, "_write_group", watched)
+    monkeypatch.setattr(batch_module, "BATCH_BYTES", 20_000)
+    # Cleaning leaves nothing of most.
+    texts = [f"kept {n}" if n % 400 == 7 else "<" + "b" * 100 + ">" for n in range(4000)]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    config = CorpusConfig(sources=(str(tmp_path / "a.parquet"),), cleaning=("html",), duplicates={"drop": drop})
+    report = ingest(config, StageIO({}, _folder(tmp_path / "out")))
+    assert (report.metrics["n_documents"], report.metrics["n_empty"]) == (10, 3990)
+    assert len(held) == 1 and held[0][0] < 2 * held[0][1] + 10_000
 
 
 _STRINGS = [b"one", b"\xff", b"", None, "é".encode(), b"last"]

@@ -25,6 +25,7 @@ from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.division import LARGE_BYTES, divide
 from vecmill.corpus.documents import iter_documents
 from vecmill.corpus.listing import SourceFile
+from vecmill.corpus.piece_files import documents_of
 from vecmill.errors import SourceError
 from vecmill.pipelines.words import _sources
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
@@ -123,6 +124,15 @@ def test_the_second_night_reads_the_new_file_alone(tmp_path, reads, large, monke
     assert fourth.metrics["n_kept"] == third.metrics["n_kept"] - 2
     assert _bytes(folder) == _fresh(tmp_path / "c", config, reads)
     assert _night(config)[0].cached
+
+
+def test_documents_taken_over_hold_no_row_group_each(tmp_path):
+    _write(tmp_path, {f"{n:02}.txt": f"document {n} {'of many words ' * 100}\n" for n in range(20)})
+    _, folder = _night(_config(tmp_path))
+    whole, several, one = (list(documents_of(folder, *run)) for run in ((0, 20), (1, 18), (7, 1)))
+    assert [len(batches) for batches in (whole, several, one)] == [1, 1, 1]
+    assert one[0]["text"][0].as_py().startswith("document 7 ")
+    assert one[0].get_total_buffer_size() < 2 * one[0].nbytes < whole[0].nbytes / 5
 
 
 def test_other_settings_read_everything_and_a_refresh_does_too(tmp_path, reads):

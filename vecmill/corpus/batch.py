@@ -24,6 +24,8 @@ from vecmill.text.arrow_columns import offsets_of, string_column
 
 # Text that is cleaned at once. A batch costs about 5 ms beyond what its texts do.
 BATCH_BYTES = 4 << 20
+# Fewer rows of a table at a time, as stand between two that are no documents, join a batch one by one.
+FEWEST_ROWS = 256
 
 _DIGEST_BYTES = 16
 
@@ -75,13 +77,17 @@ def read_batches(
     """
     gathered = _Gathered()
     for file, record in _records(files, config, advance, note_read):
-        if not isinstance(record, Rows):
-            gathered.add(file, record)
-        if len(gathered) and (gathered.is_full or isinstance(record, Rows)):
-            yield gathered.batch()
-            gathered = _Gathered()
-        if isinstance(record, Rows):
+        if isinstance(record, Rows) and len(record.texts) >= FEWEST_ROWS:
+            if len(gathered):
+                yield gathered.batch()
+                gathered = _Gathered()
             yield from _of_rows(file, record)
+            continue
+        for each in record.documents() if isinstance(record, Rows) else (record,):
+            gathered.add(file, each)
+            if gathered.is_full:
+                yield gathered.batch()
+                gathered = _Gathered()
     if len(gathered):
         yield gathered.batch()
 

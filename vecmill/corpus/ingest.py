@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -24,7 +25,7 @@ from vecmill.corpus.piece_files import PieceWriter, holds_forgotten
 from vecmill.corpus.schema import CORPUS_SCHEMA
 from vecmill.store.loose_pieces import pieces_of
 from vecmill.store.stage import StageIO, StageReport
-from vecmill.text.arrow_columns import string_column
+from vecmill.text.arrow_columns import mask_column, string_column
 from vecmill.text.cleaning_column import clean_column, is_blank
 
 _CLEANING_THREADS = 2
@@ -76,27 +77,28 @@ def read_piece(reading: Reading, io: StageIO) -> StageReport:
 
 @dataclass(frozen=True)
 class _Clean:
-    """A batch after everything that threads can do with it, n rows.
+    """A batch after everything that threads can do with it.
 
     Attributes
     ----------
-    documents : columns of the corpus; of rows that are left out anything
-    left_out : row, rule, doc_id (None where it is not told) and detail of each record that does not stay, in order
-    fingerprints : only where duplicates go
+    documents : columns of the corpus, of the n documents that stay
+    left_out : of each record that does not stay, in order: how many of the documents stand before it, rule, source,
+        doc_id (None where it is not told) and detail
+    fingerprints : of the documents; only where duplicates go
     """
 
     documents: pa.RecordBatch
-    left_out: list[tuple[int, Rule, str | None, str]]
+    left_out: list[tuple[int, Rule, str, str | None, str]]
     fingerprints: Fingerprints | None
 
 
 def _enter(piece: PieceWriter, clean: _Clean) -> None:
     """Write the documents of a batch to a piece, in runs of those that stay, and what is left out to its ledger."""
     first = 0
-    for row, rule, doc_id, detail in clean.left_out:
-        piece.keep(clean.documents.slice(first, row - first), clean.fingerprints, first)
-        piece.leave_out(rule, clean.documents["source_uri"][row].as_py(), doc_id, detail)
-        first = row + 1
+    for stop, rule, uri, doc_id, detail in clean.left_out:
+        piece.keep(clean.documents.slice(first, stop - first), clean.fingerprints, first)
+        piece.leave_out(rule, uri, doc_id, detail)
+        first = stop
     piece.keep(clean.documents.slice(first), clean.fingerprints, first)
 
 
@@ -140,9 +142,21 @@ def _clean(batch: Batch, reading: Reading, finder: LanguageFinder | None) -> _Cl
         n_chars.to_arrow(),
         pa.nulls(len(batch), pa.string()) if languages is None else string_column(languages).cast(pa.string()),
     ]
+    documents = pa.RecordBatch.from_arrays(columns, schema=CORPUS_SCHEMA)
+    rows = sorted(left_out)
+    uris = [documents["source_uri"][row].as_py() for row in rows]
+    if rows:
+        stays = np.ones(len(batch), np.bool_)
+        stays[rows] = False
+        # A copy: a row group that waits for its last document must not hold what was left out beside the first ones.
+        documents = documents.filter(mask_column(stays))
+        texts = texts.filter(stays)
     return _Clean(
-        pa.RecordBatch.from_arrays(columns, schema=CORPUS_SCHEMA),
-        [(row, *left_out[row]) for row in sorted(left_out)],
+        documents,
+        [
+            (row - n, left_out[row][0], uri, *left_out[row][1:])
+            for n, (row, uri) in enumerate(zip(rows, uris, strict=True))
+        ],
         fingerprint(texts.to_list(), config.duplicates) if config.duplicates.drop != "none" else None,
     )
 

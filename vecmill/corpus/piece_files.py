@@ -186,8 +186,10 @@ def documents_of(folder: Path, first: int, n: int) -> Iterator[pa.RecordBatch]:
                 stop = start + shard.metadata.row_group(group).num_rows
                 if start < first + n and stop > first:
                     rows = shard.read_row_group(group, use_threads=False)
-                    begin = max(first - start, 0)
-                    yield from rows.slice(begin, min(first + n, stop) - start - begin).combine_chunks().to_batches()
+                    begin, end = max(first - start, 0), min(first + n, stop) - start
+                    for batch in rows.slice(begin, end - begin).combine_chunks().to_batches():
+                        # A copy of a part: whoever gathers small files must not hold a row group for each.
+                        yield batch if end - begin == len(rows) else pa.concat_batches([batch])
                 start = stop
 
 
