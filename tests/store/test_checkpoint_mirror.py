@@ -157,6 +157,86 @@ def test_a_store_that_takes_none_stops_no_training(
     ]
 
 
+def test_what_is_sent_in_part_leaves_nothing_and_is_tried_less_and_less(
+    machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint may be gigabytes."""
+    tried: list[float] = []
+
+    def stops(self: RemoteBackend, file: Path, path: str, put: Callable[..., None] = RemoteBackend.put) -> None:
+        if file.name == "progress.json":
+            tried.append(time.monotonic())
+            raise StoreError("the bucket takes no more")
+        put(self, file, path)
+
+    monkeypatch.setattr(RemoteBackend, "put", stops)
+    store = machines("first")
+    with pytest.raises(Killed), store.backend.resumable(LABEL):
+        written(store, 1)
+        wait_until(lambda: len(tried) > 4, 20, "it is tried again")
+        raise Killed
+    assert store.backend.names(f"checkpoints/{LABEL}") == []
+    assert tried[4] - tried[3] > 0.6, "0.05 s, and then twice as long each time"
+    store.backend.write(f"checkpoints/{LABEL}/left", b"")
+    store.backend.remove_checkpoints(LABEL)
+    assert store.backend.names("checkpoints") == [], "even if none was ever sent whole"
+
+
+def test_garbage_collection_leaves_one_that_is_being_sent(
+    machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other, put = machines("first"), machines("second"), RemoteBackend.put
+
+    def swept(self: RemoteBackend, file: Path, path: str) -> None:
+        put(self, file, path)
+        other.backend.sweep()
+
+    monkeypatch.setattr(RemoteBackend, "put", swept)
+    with pytest.raises(RuntimeError), store.backend.resumable(LABEL):
+        written(store, 1)
+        raise RuntimeError
+    with other.backend.resumable(LABEL):
+        assert sorted(found(other)) == ["checkpoint-00000001/center_vectors.npy", "checkpoint-00000001/progress.json"]
+
+
+def test_the_next_is_fetched_if_one_goes_meanwhile(
+    machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process on a node that the engine has given up may go on for a while."""
+    first, second, get = machines("first"), machines("second"), RemoteBackend.get
+    todo = [2]
+
+    def late(self: RemoteBackend, path: str, file: Path) -> None:
+        if todo:
+            written(first, todo.pop())
+            wait_until(lambda: in_store(first).endswith("2"), 20, "it is sent")
+            wait_until(lambda: len(first.backend.names(f"checkpoints/{LABEL}")) == 2, 20, "the one before is gone")
+        get(self, path, file)
+
+    monkeypatch.setattr(RemoteBackend, "get", late)
+    with pytest.raises(Killed), first.backend.resumable(LABEL):
+        written(first, 1)
+        wait_until(lambda: in_store(first), 20, "it is sent")
+        with second.backend.resumable(LABEL):
+            assert {name.partition("/")[0] for name in found(second)} == {"checkpoint-00000002"}
+        raise Killed
+    assert caplog.messages == []
+
+
+def test_forsaken_ones_on_this_machine_go_too(
+    machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine has finished what was killed here, or the configuration was given up."""
+    store = machines("first")
+    written(store, 1)
+    store.backend.sweep()
+    assert found(store)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 15 * 86_400)
+    store.backend.sweep()
+    assert not store.backend.checkpoints(LABEL).exists()
+
+
 def test_one_that_the_trainer_takes_away_meanwhile_is_not_sent_in_part(
     machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:

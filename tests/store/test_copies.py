@@ -196,6 +196,51 @@ def test_of_many_pieces_those_used_last_are_held(tmp_path: Path, monkeypatch: py
         assert len(list(tmp_path.rglob("a/data.bin"))) == 2, "inputs stay, however many pieces there are"
 
 
+def test_a_piece_that_is_read_again_counts_as_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (8, 8))
+    copies = Copies(tmp_path / "artifacts", 0)
+    with copies.using():
+        for n in (0, 1, 2, 3, 0, 4):
+            (copies.use(f"ingest.read/{n}") / "data.bin").write_bytes(bytes(KB))
+        Copies(tmp_path / "artifacts", 0).expect(1)
+        assert {path.parent.name for path in tmp_path.rglob("data.bin")} == {"0", "2", "3", "4"}
+
+
+def test_what_cannot_be_looked_into_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two people share a cache, and one of them lets nobody read what he has."""
+    copies, opened = Copies(tmp_path, KB), os.open
+    for name in ("mine", "theirs"):
+        with copies.held(f"stage/{name}") as folder:
+            (folder / "data.bin").write_bytes(bytes(KB))
+
+    def refuses(path: Path, flags: int, *more: int, **options: int) -> int:
+        if Path(path).name == "theirs":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "open", refuses)
+    copies.expect(KB)
+    assert [path.parent.name for path in tmp_path.rglob("data.bin")] == ["theirs"]
+
+
+def test_that_there_is_no_room_is_not_said_of_each_file(store: ArtifactStore, caplog: pytest.LogCaptureFixture) -> None:
+    manifests = [built(store, key, 2 * KB) for key in "abcdefgh"]
+    with caplog.at_level(logging.INFO, "vecmill"), store.backend.using():
+        for manifest in manifests:
+            store.folder(manifest.ref)
+        assert kept(store) == set("abcdefgh")
+    assert len([line for line in caplog.messages if "are in use" in line]) == 3, "at 2, 6 and 14 KB"
+
+
+def test_pieces_that_other_machines_built_leave_no_folders(store: ArtifactStore, tmp_path: Path) -> None:
+    piece = built(store, "piece")
+    here = ArtifactStore(store.config.model_copy(update={"cache": str(tmp_path / "another disk")}))
+    made_of = Composition([piece.ref], {"data.bin": (piece.ref, "data.bin")})
+    whole = here.build("stage", "whole", {}, {}, {}, lambda folder: StageReport(), composition=made_of)
+    assert not list((here.cache / "artifacts/stage").glob("piece-*"))
+    assert (here.folder(whole.ref) / "data.bin").read_bytes() == b"p" * KB
+
+
 def test_a_limit_of_zero_keeps_what_is_in_use(store: ArtifactStore) -> None:
     config = store.config.model_copy(update={"cache_size": 0})
     strict = ArtifactStore(config)

@@ -13,6 +13,9 @@ from vecmill.engine.ray_cluster import import_ray, nodes_of
 from vecmill.store.manifest import Manifest
 from vecmill.store.pieces import PieceJob
 
+# How often a piece that is not done is held against the nodes that there are.
+_LOOK_SECONDS = 30.0
+
 
 def node_name(ray: Any, names: Mapping[str, str]) -> str:
     """What people call the node that this runs on; ``names`` holds those that the run has seen, by Ray's id."""
@@ -30,22 +33,61 @@ def spread(
     """
     ray = import_ray()
 
-    options = {"num_cpus": 1, "max_retries": order["retries"], "name": f"piece of {order['stage']}"}
-    task = ray.remote(_piece).options(**options)
-    room = _room(ray, order["resources"])
+    task = ray.remote(_piece)
     window = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
-    under_way: deque[Any] = deque()
+    under_way: deque[_Placed] = deque()
     try:
         for job in jobs:
-            placed = task.options(**options, memory=memory) if (memory := min(job.memory_bytes, room)) else task
-            under_way.append(placed.remote(function, job, order["cwd"], order["names"]))
+            under_way.append(_Placed(ray, task, order, function, job))
             if len(under_way) == window:
-                yield _manifest(ray.get(under_way.popleft()))
+                yield _first(under_way)
         while under_way:
-            yield _manifest(ray.get(under_way.popleft()))
+            yield _first(under_way)
     finally:
         for each in under_way:
-            ray.cancel(each, force=True)
+            each.cancel()
+
+
+class _Placed:
+    """A piece that waits for a node, or is being built on one."""
+
+    def __init__(
+        self, ray: Any, task: Any, order: dict[str, Any], function: Callable[[PieceJob], Manifest], job: PieceJob
+    ) -> None:
+        self._ray, self._task, self._order, self._function, self._job = ray, task, order, function, job
+        self._place()
+
+    def _place(self) -> None:
+        options = {"num_cpus": 1, "max_retries": self._order["retries"], "name": f"piece of {self._order['stage']}"}
+        self._memory = min(wanted, self._room()) if (wanted := self._job.memory_bytes) else 0
+        if self._memory:
+            options["memory"] = self._memory
+        placed = self._task.options(**options)
+        self._answer = placed.remote(self._function, self._job, self._order["cwd"], self._order["names"])
+
+    def _room(self) -> int:
+        return _room(self._ray, self._order["resources"])
+
+    def answer(self) -> Mapping[str, Any]:
+        """What the node says; waits for it."""
+        while True:
+            try:
+                answer: Mapping[str, Any] = self._ray.get(self._answer, timeout=_LOOK_SECONDS)
+                return answer
+            except self._ray.exceptions.GetTimeoutError:
+                # The node that it was to fit may be gone, and Ray would wait for another that large for ever.
+                if self._memory and self._memory > self._room():
+                    self.cancel()
+                    self._place()
+
+    def cancel(self) -> None:
+        self._ray.cancel(self._answer, force=True)
+
+
+def _first(under_way: deque[_Placed]) -> Manifest:
+    answer = under_way[0].answer()
+    under_way.popleft()
+    return _manifest(answer)
 
 
 def _room(ray: Any, resources: Mapping[str, Any]) -> int:

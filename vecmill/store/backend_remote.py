@@ -125,8 +125,12 @@ class RemoteBackend:
             if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
                 shutil.rmtree(leftover, ignore_errors=True)
                 n_removed += 1
+        for local in (self._cache / "checkpoints").glob("*"):  # of what another machine has finished, or nobody
+            if time.time() - _last_touched(local) > _FORSAKEN_SECONDS:
+                shutil.rmtree(local, ignore_errors=True)
+                n_removed += 1
         for label in self.names(REMOTE_CHECKPOINTS):
-            sent = sent_at(self.read(latest_of(label)))
+            sent = sent_at(self.read(latest_of(label)), self.names(f"{REMOTE_CHECKPOINTS}/{label}"))
             if time.time() - sent > _FORSAKEN_SECONDS:
                 self.remove(f"{REMOTE_CHECKPOINTS}/{label}")
                 n_removed += 1
@@ -228,6 +232,8 @@ class RemoteBackend:
     def _link_copies(self, manifest: Manifest, linked: Mapping[str, LinkedFile]) -> None:
         """What lies in the cache as a piece need not be fetched again as a file of what the piece belongs to."""
         for name, each in linked.items():
+            if not (self._copies.path(_copy_of(each.manifest)) / each.entry.path).is_file():
+                continue  # built on another machine, as most pieces of a stage on a cluster are
             with (
                 contextlib.suppress(OSError),
                 self._copies.held(_copy_of(each.manifest)) as source,
@@ -324,6 +330,15 @@ class RemoteBackend:
 
 def _copy_of(manifest: Manifest) -> str:
     return f"{manifest.stage}/{manifest.key}-{manifest.digest[:16]}"
+
+
+def _last_touched(folder: Path) -> float:
+    """When something in a folder was written last, in seconds since 1970."""
+    times = [folder.stat().st_mtime]
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
 def _place_of(linked: LinkedFile) -> str:

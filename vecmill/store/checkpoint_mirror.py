@@ -7,8 +7,9 @@ the newest one to the store:
     checkpoints/<stage>-<key>/<prefix>/<file>    its files
     checkpoints/<stage>-<key>/latest.json        its name and files, with sizes and digests; written last
 
-and removes what it sent before. A process that is killed while it sends leaves the one before. Nothing here fails a
-stage: a checkpoint that cannot be sent or fetched costs time alone.
+and removes what it sent before. A process that is killed while it sends leaves the one before. A prefix begins with the
+time, so that a checkpoint that is only just being sent is known from one that was given up. Nothing here fails a stage:
+a checkpoint that cannot be sent or fetched costs time alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,8 +38,11 @@ REMOTE_CHECKPOINTS = "checkpoints"
 _LATEST = "latest.json"
 _WHOLE = "checkpoint-????????"
 _NAME = re.compile(r"checkpoint-[0-9]{8}")
+_TIMED = re.compile(r"[0-9]{1,12}_[0-9a-f]{12}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]*")
 _LOOK_SECONDS = 1.0
+# A checkpoint may be gigabytes: what fails is tried again later and later.
+_MOST_WAIT_SECONDS = 300.0
 
 
 class Place(Protocol):
@@ -78,19 +82,20 @@ class CheckpointMirror:
         self._label = label
         self._sent = ""  # name of the checkpoint that the store holds
         self._prefix = ""  # of its files
+        self._is_in_store = False
         self._ended = threading.Event()
         self._warned = False
 
     @property
     def is_in_store(self) -> bool:
         """Whether the store may hold something of it."""
-        return bool(self._prefix)
+        return self._is_in_store
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Fetch what there is, and send what comes while the block runs; when it fails, what is left to send too."""
         with self._told("fetched"):
-            self._fetch()
+            self._fetch_newest()
         thread = threading.Thread(target=self._send_all, name="checkpoints", daemon=True)
         thread.start()
         try:
@@ -106,9 +111,12 @@ class CheckpointMirror:
             thread.join()
 
     def _send_all(self) -> None:
-        while not self._ended.wait(_LOOK_SECONDS):
+        pause = _LOOK_SECONDS
+        while not self._ended.wait(pause):
+            pause = min(2 * pause, max(_MOST_WAIT_SECONDS, _LOOK_SECONDS))
             with self._told("sent"):
                 self._send()
+                pause = _LOOK_SECONDS
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -146,21 +154,37 @@ class CheckpointMirror:
             self._send_held(held / newest.name)
 
     def _send_held(self, checkpoint: Path) -> None:
-        prefix, before = uuid.uuid4().hex[:12], self._prefix
+        prefix, before = f"{round(time.time())}_{uuid.uuid4().hex[:12]}", self._prefix
         files = []
-        for path in sorted(checkpoint.iterdir()):
-            self._place.put(path, f"{self._at}/{prefix}/{path.name}")
-            files.append({"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
-        record = {"checkpoint": checkpoint.name, "prefix": prefix, "sent_at": round(time.time()), "files": files}
-        self._place.write(f"{self._at}/{_LATEST}", json.dumps(record).encode())
+        self._is_in_store = True
+        try:
+            for path in sorted(checkpoint.iterdir()):
+                self._place.put(path, f"{self._at}/{prefix}/{path.name}")
+                files.append({"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
+            record = {"checkpoint": checkpoint.name, "prefix": prefix, "sent_at": round(time.time()), "files": files}
+            self._place.write(f"{self._at}/{_LATEST}", json.dumps(record).encode())
+        except Exception:
+            with contextlib.suppress(VecmillError):  # else each try would leave as much there
+                self._place.remove(f"{self._at}/{prefix}")
+            raise
         self._sent, self._prefix = checkpoint.name, prefix
         if before:
             self._place.remove(f"{self._at}/{before}")
 
-    def _fetch(self) -> None:
+    def _fetch_newest(self) -> None:
         content = self._place.read(f"{self._at}/{_LATEST}")
-        if content is None:
-            return
+        while content is not None:
+            self._is_in_store = True
+            try:
+                self._fetch(content)
+                return
+            except VecmillError:
+                # One that was lost and still works, as the engine cannot see, may have sent another in its place.
+                before, content = content, self._place.read(f"{self._at}/{_LATEST}")
+                if content == before:
+                    raise
+
+    def _fetch(self, content: bytes) -> None:
         record: dict[str, Any] = json.loads(content)
         name, prefix, files = str(record["checkpoint"]), str(record["prefix"]), record["files"]
         if not _NAME.fullmatch(name) or not all(_FILE.fullmatch(str(text)) for text in _names(prefix, files)):
@@ -186,11 +210,18 @@ class CheckpointMirror:
         log.info("%s: a checkpoint that another machine made is fetched from the store", self._label.partition("-")[0])
 
 
-def sent_at(content: bytes | None) -> float:
-    """When the checkpoint was sent that a record is about, in seconds since 1970; 0 where nobody can say."""
+def sent_at(content: bytes | None, names: Iterable[str]) -> float:
+    """When something was sent last, in seconds since 1970; 0 where nobody can say.
+
+    Parameters
+    ----------
+    content : the record of the checkpoint, None where there is none (yet)
+    names : what lies beside it
+    """
+    times = [float(name.partition("_")[0]) for name in names if _TIMED.fullmatch(name)]
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        return float(json.loads(content or b"")["sent_at"])
-    return 0.0
+        times.append(float(json.loads(content or b"")["sent_at"]))
+    return max(times, default=0.0)
 
 
 def latest_of(label: str) -> str:

@@ -28,17 +28,22 @@ log = logging.getLogger("vecmill")
 _LOOK_AGAIN_FRAC = 0.05
 # Where something has to go, a little more goes, so that not every file that is added makes room anew.
 _KEPT_FRAC = 0.9
+# That there is no room is said again when so many times as much is in use, not for every file that is added.
+_TOLD_AGAIN = 2
 _MANY_FILES = 65_536
 
 
 @dataclass
 class _Scope:
-    """Folders that are held until somebody is done, by name: file descriptors with a shared lock."""
+    """Folders that are held until somebody is done, by name, the one used last at the end.
+
+    The values are file descriptors with a shared lock.
+    """
 
     held: dict[str, int] = field(default_factory=dict)
 
     def let_go_of_a_piece(self) -> bool:
-        """Let go of the piece held longest, of which a stage may have thousands; False where there is none."""
+        """Let go of the piece used longest ago, of which a stage may have thousands; False where there is none."""
         piece = next((name for name in self.held if "." in name.partition("/")[0]), None)
         if piece is None:
             return False
@@ -66,6 +71,7 @@ class Copies:
         self._guard = threading.RLock()
         self._here = threading.local()
         self._n_users = 0
+        self._told_bytes = 0  # taken by copies in use when it was last said that they leave no room
         self._others = _Scope()
         weakref.finalize(self, _Scope.close, self._others)
 
@@ -94,7 +100,9 @@ class Copies:
         """The folder of a copy, made if there is none; it stays until :meth:`using` ends, or this object does."""
         with self._guard:
             scope: _Scope = getattr(self._here, "scope", None) or self._others
-            if name not in scope.held:
+            if name in scope.held:
+                scope.held[name] = scope.held.pop(name)  # now the one used last
+            else:
                 while len(scope.held) >= _most_held(len(scope.held)) and scope.let_go_of_a_piece():
                     pass
                 scope.held[name] = _hold(self._root / name)
@@ -132,7 +140,8 @@ class Copies:
             if each.remove(self._root.parent / f"scratch-{uuid.uuid4().hex[:8]}"):
                 names.subtract(list(each.files))
                 total -= sum(size for inode, size in each.files.items() if not names[inode])
-        if total > wanted:
+        if total > wanted and total > self._told_bytes * _TOLD_AGAIN:
+            self._told_bytes = total
             log.info(
                 "copies of artifacts in %s take %.1f GB and are in use; store.cache_size (%.1f GB) leaves no room for "
                 "more",
@@ -169,6 +178,8 @@ class _Copy:
             number = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
             return True
+        except OSError:  # another person's, or too many files are open
+            return False
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self.path.stat().st_mtime != self.used:
