@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from vecmill.corpus.schema import CORPUS_SCHEMA
 from vecmill.corpus.shard_shares import ShardShare
 from vecmill.errors import ConfigError
+from vecmill.evaluation import benchmark_rows
 from vecmill.evaluation.benchmark_rows import Companies, Row, RowFinder
 from vecmill.evaluation.benchmarks import Benchmark, load_benchmark
 from vecmill.evaluation.config import EvaluationConfig
@@ -227,3 +228,15 @@ def test_what_the_contract_left_out_is_not_looked_at(tmp_path: Path) -> None:
 def test_a_missing_benchmark_is_told_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"evaluate\.benchmarks names '.*mine\.tsv', but .* is missing"):
         find_contamination(EvaluationConfig(benchmarks=(str(tmp_path / "mine.tsv"),)), corpus(tmp_path / "c", [PROSE]))
+
+
+_PIECES = ["a", "é", "7", "7.5", "-", "'", ".", "_", " ", "\t", "w" * 23, "ab-c.d'e" * 4, ", " * 20]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(_PIECES), max_size=60).map("".join), st.data())
+def test_words_beside_a_number_are_those_of_its_whole_context(line, data):
+    place = data.draw(st.integers(0, len(line)))
+    before, after = (benchmark_rows._TOKEN.findall(part) for part in (line[:place][-80:], line[place:][:80]))
+    assert benchmark_rows._last_tokens(line, place) == before[-3:]
+    assert benchmark_rows._first_tokens(line, place) == after[:2]

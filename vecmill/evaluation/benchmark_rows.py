@@ -19,6 +19,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from vecmill.evaluation.benchmarks import Benchmark
@@ -33,6 +34,8 @@ _LONGEST_ROW_CHARS = 120
 _MOST_ROW_WORDS = 5
 _CONTEXT_CHARS = 80
 _CONTEXT_WORDS = 3
+# Where the last words of a context mostly stand.
+_NEAR_CHARS = 24
 _EXCERPT_CHARS = 200
 # Ratings are equal if they agree to this share of the scale; half of the last digit of WordSim-353.
 _RATING_TOLERANCE = 0.0005
@@ -147,6 +150,7 @@ class RowFinder:
                 self._pairs.setdefault((one, other), []).append((number, item, True))
                 if one != other:
                     self._pairs.setdefault((other, one), []).append((number, item, False))
+        self._words = {word for pair in self._pairs for word in pair}
 
     def look(self, doc_id: str, source_uri: str, text: str) -> Iterator[Candidate]:
         """Rows that may be flagged, in the order of the text."""
@@ -182,9 +186,10 @@ class RowFinder:
         """Rows around the numbers of a long line."""
         for match in _NUMBER.finditer(line):
             start, end = match.span()
-            before = _TOKEN.findall(line[max(0, start - _CONTEXT_CHARS) : start])[-_CONTEXT_WORDS:]
-            after = _TOKEN.findall(line[end : end + _CONTEXT_CHARS])[:2]
-            ahead, behind = _next_to(before[::-1])[::-1], _next_to(after)
+            ahead, behind = _next_to(_last_tokens(line, start)[::-1])[::-1], _next_to(_first_tokens(line, end))
+            # Where every word holds a digit this is asked for each, and most stand in no pair.
+            if sum(word in self._words for word in (*ahead, *behind)) < 2:
+                continue
             sides = [ahead, [*ahead[-1:], *behind[:1]], behind]
             found = dict.fromkeys(each for side in sides for each in self._among(side))
             rated = [each for each in found if self._rated(*each, [match[0]])]
@@ -213,6 +218,19 @@ def _parted(tokens: Sequence[str]) -> tuple[list[str], list[str], bool]:
     words = [token.casefold() for token in tokens if not _NUMBER.fullmatch(token)]
     numbers = [token for token in tokens if _NUMBER.fullmatch(token)]
     return words, numbers, bool(tokens) and _NUMBER.fullmatch(tokens[-1]) is not None
+
+
+def _last_tokens(line: str, stop: int) -> list[str]:
+    """The last tokens of what comes before a place, in their order; of no more than the context."""
+    start = max(0, stop - _CONTEXT_CHARS)
+    near = _TOKEN.findall(line, max(start, stop - _NEAR_CHARS), stop)
+    # Only the first may be a part of one that begins farther away.
+    return (near if len(near) > _CONTEXT_WORDS else _TOKEN.findall(line, start, stop))[-_CONTEXT_WORDS:]
+
+
+def _first_tokens(line: str, start: int) -> list[str]:
+    """The first two tokens of what comes behind a place."""
+    return [match[0] for match in islice(_TOKEN.finditer(line, start, start + _CONTEXT_CHARS), 2)]
 
 
 def _next_to(tokens: Sequence[str]) -> list[str]:
