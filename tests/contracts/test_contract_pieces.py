@@ -172,6 +172,10 @@ def _changed(tmp_path: Path, **changes: Any) -> Path:
     return tmp_path / "changed.json"
 
 
+def _row_rule(holds: str) -> dict[str, Any]:
+    return {"rule": "own", "holds": holds, "severity": "warning", "quarantine": False, "meaning": "Mine."}
+
+
 def _rule(query: str, kind: str = "unexpected_rows_expectation") -> dict[str, Any]:
     return {
         "rule": "own",
@@ -194,13 +198,19 @@ def _rule(query: str, kind: str = "unexpected_rows_expectation") -> dict[str, An
         (_rule("SELECT * FROM {batch}"), False, True),
         (_rule("FROM {batch} WHERE n_chars > 3"), False, True),
         (_rule("SELECT textual FROM {batch}"), True, False),
+        (_rule("title", "expect_column_to_exist"), False, False),
+        (_rule("SELECT 1 FROM (FROM {batch} EXCEPT ALL FROM {batch})"), False, True),
+        (_rule("SELECT 1 FROM (SELECT doc_id FROM {batch} UNION FROM {batch})"), False, True),
+        (_rule("SELECT #4 FROM {batch}"), False, True),
+        (_rule("SELECT n_chars FROM {batch} NATURAL JOIN {batch}"), False, True),
+        (_rule("SELECT doc_id FROM {batch} WHERE language IS DISTINCT FROM 'en' AND n_chars > 3"), True, False),
     ],
 )
 def test_which_rules_are_judged_without_the_text(tmp_path, rule, on_facts, text):
     contract = load_contract(_changed(tmp_path, expectations=[rule], measures=[]))
     (own,) = contract.expectations
     assert (judged_on_facts(contract, own), reads_text(contract, own)) == (on_facts, text)
-    assert ("title" in fact_columns(contract)) == ("title" in str(rule["kwargs"]))
+    assert ("title" in fact_columns(contract)) == (on_facts and "title" in str(rule["kwargs"]))
 
 
 @pytest.mark.parametrize(
@@ -219,8 +229,27 @@ def test_which_rules_are_judged_without_the_text(tmp_path, rule, on_facts, text)
             {"measures": [{"name": "text_digest", "value": "md5_number(text)", "meaning": "Too wide."}]},
             r"measure 'text_digest' is of type U?HUGEINT.*one of BOOLEAN.*cast it in measures",
         ),
+        (
+            {"measures": [{"name": "text_digest", "value": "row_number() OVER ()", "meaning": "Of all rows."}]},
+            r"measure 'text_digest' is no usable SQL expression \(row_number.*window functions.*of one row",
+        ),
+        (
+            {"measures": [{"name": "text_digest", "value": "max(n_chars)", "meaning": "Of all rows."}]},
+            r"measure 'text_digest' is no usable SQL expression.*aggregate.*of one row.*correct measures",
+        ),
+        (
+            {"row_rules": [_row_rule("count(*) OVER (PARTITION BY title) < 9")]},
+            r"rule 'own' holds no usable SQL predicate.*window functions.*of one row.*correct row_rules, rule 'own'",
+        ),
+        (
+            {"row_rules": [_row_rule("max(n_chars) > 3")]},
+            r"rule 'own' holds no usable SQL predicate.*aggregate.*of one row.*correct row_rules, rule 'own'",
+        ),
+        ({"excerpt": "n_chars"}, r"excerpt = 'n_chars' is a column of int64.*Expected: string.*name a column of texts"),
     ],
 )
-def test_mistakes_in_measures_are_refused_before_any_text_is_read(run_contract, rows, tmp_path, changes, told):
+def test_mistakes_are_refused_before_any_text_is_read(run_contract, rows, tmp_path, changes, told):
+    if "row_rules" in changes:
+        changes = {**changes, "thresholds": json.loads(BUNDLED.read_text())["thresholds"][:1]}
     with pytest.raises(ConfigError, match=f"(?s){told}"):
         run_contract(rows(), path=str(_changed(tmp_path, **changes)))

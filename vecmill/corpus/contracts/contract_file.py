@@ -37,6 +37,8 @@ Severity = Literal["critical", "warning"]
 _NAME = r"^[a-z][a-z0-9_]*$"
 # Lower case only, which leaves a regular expression's own braces (`\p{L}`, `a{2}`) alone.
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+# Arrow's names for columns of texts.
+_TEXTS = ("string", "str", "utf8", "large_string", "large_str", "large_utf8", "string_view")
 
 
 class Column(Config):
@@ -176,10 +178,18 @@ def _refuse_repeated(contract: Contract, origin: str) -> None:
 
 
 def _refuse_unknown_columns(contract: Contract, origin: str) -> None:
-    names = [each.name for each in contract.columns]
+    kinds = {each.name: each.type for each in contract.columns}
     for key, name in (("row_key", contract.row_key), ("origin", contract.origin), ("excerpt", contract.excerpt)):
-        if name not in names:
-            raise ConfigError(f"{origin}: {key} = {name!r} is none of its columns", todo=nearest_name(name, names))
+        if name not in kinds:
+            raise ConfigError(
+                f"{origin}: {key} = {name!r} is none of its columns", todo=nearest_name(name, list(kinds))
+            )
+        if kinds[name] not in _TEXTS:
+            raise ConfigError(
+                f"{origin}: {key} = {name!r} is a column of {kinds[name]}",
+                expected="string",
+                todo="name a column of texts",
+            )
 
 
 def _replace_thresholds(contract: Contract, replaced: Mapping[str, float], origin: str) -> Contract:

@@ -14,10 +14,14 @@ from vecmill.corpus.contracts.contract_file import Contract, Expectation
 from vecmill.errors import ConfigError
 
 _COUNT_ALL = re.compile(r"count\s*\(\s*\*\s*\)", re.IGNORECASE)
-_EVERY_COLUMN = re.compile(r"\*|\bcolumns\s*\(", re.IGNORECASE)
+# All columns by one word, columns by their number, and rows as a whole: `(FROM {batch} EXCEPT FROM yesterday)`.
+_EVERY_COLUMN = re.compile(
+    r"\*|\bcolumns\s*\(|#\s*\d|\bnatural\b|\b(?:un)?pivot\b|(?:^|\(|\b(?:all|by\s+name|except|intersect|union))\s*from\b",
+    re.IGNORECASE,
+)
 _SELECT = re.compile(r"\bselect\b", re.IGNORECASE)
 # Great Expectations on names, number and order of columns.
-_ON_COLUMNS = "expect_table_column"
+_ON_COLUMNS = ("expect_table_column", "expect_column_to_exist")
 
 
 def judged_on_facts(contract: Contract, expectation: Expectation) -> bool:

@@ -42,17 +42,19 @@ def check_predicates(connection: duckdb.DuckDBPyConnection, contract: Contract, 
 
     Raises
     ------
-    ConfigError : one is no SQL, or names a column or function that there is not, or a measure is of a type that no
-        file keeps as it is
+    ConfigError : one is no SQL, names a column or function that there is not, or looks at other rows (aggregates and
+        window functions); or a measure is of a type that no file keeps as it is
     """
     for rule in contract.row_rules:
         with _bound(
             contract, f"rule {rule.rule!r} holds no usable SQL predicate ({rule.holds})", "row_rules", rule.rule
         ):
-            connection.execute(f"SELECT {_failing(predicate(contract, rule))} FROM {view} LIMIT 0")
+            # Where rows are chosen nothing can be asked that looks at other rows, which may be in another piece.
+            connection.execute(f"SELECT 1 FROM {view} WHERE {_failing(predicate(contract, rule))} LIMIT 0")
     for measure in contract.measures:
         what = f"measure {measure.name!r} is no usable SQL expression ({measure.value})"
         with _bound(contract, what, "measures", measure.name):
+            connection.execute(f"SELECT 1 FROM {view} WHERE (\n{measure.value}\n) IS NULL LIMIT 0")
             kind = connection.sql(f"SELECT (\n{measure.value}\n) FROM {view} LIMIT 0").types[0]
         if str(kind) not in _KEPT_TYPES:
             raise ConfigError(
@@ -69,9 +71,8 @@ def _bound(contract: Contract, what: str, section: str, name: str) -> Iterator[N
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
         raise ConfigError(
             f"contract {contract.name!r}: {what}: {str(error).strip().splitlines()[0]}",
-            expected=f"a predicate in DuckDB's SQL over {', '.join(each.name for each in contract.columns)}"
-            if section == "row_rules"
-            else f"an expression in DuckDB's SQL over {', '.join(each.name for each in contract.columns)}",
+            expected=f"{'a predicate' if section == 'row_rules' else 'an expression'} in DuckDB's SQL over "
+            f"{', '.join(each.name for each in contract.columns)} of one row",
             todo=f"correct {section}, {'rule ' if section == 'row_rules' else ''}{name!r}, in the contract file",
         ) from error
 
