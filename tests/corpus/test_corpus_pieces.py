@@ -25,7 +25,7 @@ from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.division import LARGE_BYTES, divide
 from vecmill.corpus.documents import iter_documents
 from vecmill.corpus.listing import SourceFile
-from vecmill.corpus.piece_files import documents_of
+from vecmill.corpus.piece_files import OlderFiles
 from vecmill.errors import SourceError
 from vecmill.pipelines.words import _sources
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
@@ -126,13 +126,30 @@ def test_the_second_night_reads_the_new_file_alone(tmp_path, reads, large, monke
     assert _night(config)[0].cached
 
 
-def test_documents_taken_over_hold_no_row_group_each(tmp_path):
-    _write(tmp_path, {f"{n:02}.txt": f"document {n} {'of many words ' * 100}\n" for n in range(20)})
-    _, folder = _night(_config(tmp_path))
-    whole, several, one = (list(documents_of(folder, *run)) for run in ((0, 20), (1, 18), (7, 1)))
-    assert [len(batches) for batches in (whole, several, one)] == [1, 1, 1]
-    assert one[0]["text"][0].as_py().startswith("document 7 ")
-    assert one[0].get_total_buffer_size() < 2 * one[0].nbytes < whole[0].nbytes / 5
+@pytest.mark.parametrize("group_bytes", [4 << 20, 3000])
+def test_documents_taken_over_hold_no_row_group_each_which_is_read_once(tmp_path, monkeypatch, group_bytes):
+    monkeypatch.setattr("vecmill.corpus.shards._ROW_GROUP_BYTES", group_bytes)
+    texts = [[f"document {n}, line {m} {'of many words ' * 100}".strip() for m in range(n % 4)] for n in range(20)]
+    _write(tmp_path, {f"{n:02}.txt": "\n".join(lines) for n, lines in enumerate(texts)})
+    _night(_config(tmp_path))
+    (piece,) = (tmp_path / "store/ingest.read").iterdir()
+    uris = [str(tmp_path / f"in/{n:02}.txt") for n in range(20)]
+    older = OlderFiles(dict.fromkeys(uris, piece))
+    read: list[int] = []
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", _noting(pq.ParquetFile.read_row_group, read))
+    for uri, lines in zip(uris, texts, strict=True):
+        batches = list(older.documents(uri))
+        assert [text for batch in batches for text in batch["text"].to_pylist()] == lines
+        assert all(batch.get_total_buffer_size() < 2 * batch.nbytes for batch in batches)
+    assert read == list(range(1 if group_bytes > 3000 else 15)), "two documents a group, or all"
+
+
+def _noting(read_row_group: Any, numbers: list[int]) -> Any:
+    def read(file: pq.ParquetFile, number: int, **options: Any) -> Any:
+        numbers.append(number)
+        return read_row_group(file, number, **options)
+
+    return read
 
 
 def test_other_settings_read_everything_and_a_refresh_does_too(tmp_path, reads):

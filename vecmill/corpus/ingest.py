@@ -21,7 +21,7 @@ from vecmill.corpus.division import Reading, divide, reading_piece, with_what_st
 from vecmill.corpus.language import LanguageFinder
 from vecmill.corpus.ledger import Rule
 from vecmill.corpus.listing import list_sources
-from vecmill.corpus.piece_files import PieceWriter, holds_forgotten
+from vecmill.corpus.piece_files import OlderFiles, PieceWriter
 from vecmill.corpus.schema import CORPUS_SCHEMA
 from vecmill.store.loose_pieces import pieces_of
 from vecmill.store.stage import StageIO, StageReport
@@ -58,16 +58,13 @@ def read_piece(reading: Reading, io: StageIO) -> StageReport:
     """Read some source files, clean their documents, and write what :mod:`vecmill.corpus.piece_files` describes."""
     config = reading.config
     finder = _finder(config.languages) if config.tells_language else None
-    taken = {
-        uri: folder
-        for uri, folder in reading.taken.items()
-        if not (reading.forgotten and holds_forgotten(folder, uri, reading.forgotten))
-    }
+    older = OlderFiles(reading.taken)
+    taken = {uri for uri in reading.taken if not (reading.forgotten and older.holds_forgotten(uri, reading.forgotten))}
     with PieceWriter(io.output, config, [file.uri for file in reading.files]) as piece:
         for is_taken, run in groupby(reading.files, lambda file: file.uri in taken):
             if is_taken:
                 for file in run:
-                    piece.copy(file.uri, taken[file.uri])
+                    piece.copy(file.uri, older)
                     io.advance(file.n_bytes)
                 continue
             for clean in _cleaned(read_batches(run, config, io.advance, piece.note_read), reading, finder):

@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,14 +25,13 @@ import pyarrow.parquet as pq
 
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.dedup import Fingerprints
-from vecmill.corpus.documents import shard_paths
 from vecmill.corpus.ledger import LEDGER_FILE, N_BEFORE, Ledger, Rule
 from vecmill.corpus.listing import SourceFile
 from vecmill.corpus.schema import CORPUS_SCHEMA
 from vecmill.corpus.shards import ShardWriter
 from vecmill.store.forgotten import Forgotten
 from vecmill.store.stage import StageReport
-from vecmill.text.arrow_columns import number_column, numbers_of, read_table, string_column
+from vecmill.text.arrow_columns import number_column, read_table, string_column
 
 SOURCES_FILE = "sources.parquet"
 IDS_FILE, DIGESTS_FILE, SIGNATURES_FILE = "ids.npy", "digests.npy", "signatures.npy"
@@ -103,24 +103,18 @@ class PieceWriter:
         self._ledger.leave_out(rule, uri, doc_id, detail=detail, n_before=self._shards.n_documents)
         self._tallies[uri].n_left_out += 1
 
-    def copy(self, uri: str, older: Path) -> None:
+    def copy(self, uri: str, older: OlderFiles) -> None:
         """Write all that an older piece holds of one of its files."""
-        place = _place(older, uri)
-        fingerprints = None
-        if self._compares:
-            kept = slice(place.first_kept, place.first_kept + place.n_kept)
-            fingerprints = Fingerprints(
-                np.load(older / DIGESTS_FILE, mmap_mode="r")[kept],
-                np.load(older / SIGNATURES_FILE, mmap_mode="r")[kept],
-            )
+        place = older.place(uri)
+        fingerprints = older.fingerprints(uri) if self._compares else None
         shift = self._shards.n_documents - place.first_kept
         row = 0
-        for batch in documents_of(older, place.first_kept, place.n_kept):
+        for batch in older.documents(uri):
             columns = [batch[name] for name in CORPUS_SCHEMA.names]
             self.keep(pa.RecordBatch.from_arrays(columns, schema=CORPUS_SCHEMA), fingerprints, row)
             row += len(batch)
         if place.n_left_out:
-            rows = read_table(older / LEDGER_FILE).slice(place.first_left_out, place.n_left_out)
+            rows = older.left_out(uri)
             moved = pc.add(rows[N_BEFORE], pa.scalar(shift, pa.int64()))
             self._ledger.take_over(rows.set_column(rows.column_names.index(N_BEFORE), N_BEFORE, moved))
             self._tallies[uri].n_left_out += place.n_left_out
@@ -168,39 +162,121 @@ class _Place:
     n_left_out: int
 
 
-def _place(folder: Path, uri: str) -> _Place:
+@dataclass(frozen=True)
+class _Group:
+    """A row group of a piece, and the numbers of its documents."""
+
+    path: Path
+    number: int
+    start: int
+    stop: int
+
+
+@dataclass
+class _Older:
+    """What the footers of a piece and its list of files tell."""
+
+    places: dict[str, _Place]
+    groups: list[_Group]
+
+
+class OlderFiles:
+    """What older pieces hold of some files.
+
+    Files that follow one another here do so in the older pieces as well, and share row groups: the last one that was
+    read is held, and so are the rows left out of the last piece and views of its fingerprints.
+
+    Parameters
+    ----------
+    taken : the folder of the piece that holds a file, by URI
+    """
+
+    def __init__(self, taken: Mapping[str, Path]) -> None:
+        self._taken = taken
+        self._known: dict[Path, _Older] = {}
+        self._group: tuple[_Group, pa.Table] | None = None
+        self._ledger: tuple[Path, pa.Table] | None = None
+        self._fingerprints: tuple[Path, Fingerprints] | None = None
+
+    def place(self, uri: str) -> _Place:
+        """Where the records of a file stand."""
+        return self._of(uri).places[uri]
+
+    def documents(self, uri: str) -> Iterator[pa.RecordBatch]:
+        """The documents of a file, a row group or less at a time."""
+        older, place = self._of(uri), self.place(uri)
+        first, end = place.first_kept, place.first_kept + place.n_kept
+        at = bisect_right(older.groups, first, key=lambda group: group.stop) if place.n_kept else len(older.groups)
+        for group in older.groups[at:]:
+            if group.start >= end:
+                break
+            rows = self._rows(group)
+            begin, n = max(first - group.start, 0), min(end, group.stop) - max(first, group.start)
+            for batch in rows.slice(begin, n).combine_chunks().to_batches():
+                # A copy of a part: whoever gathers small files must not hold a row group for each.
+                yield batch if n == len(rows) else pa.concat_batches([batch])
+
+    def left_out(self, uri: str) -> pa.Table:
+        """The rows of the ledger on a file."""
+        folder, place = self._taken[uri], self.place(uri)
+        if self._ledger is None or self._ledger[0] != folder:
+            self._ledger = folder, read_table(folder / LEDGER_FILE)
+        return self._ledger[1].slice(place.first_left_out, place.n_left_out)
+
+    def fingerprints(self, uri: str) -> Fingerprints:
+        """Of the documents of a file."""
+        folder, place = self._taken[uri], self.place(uri)
+        if self._fingerprints is None or self._fingerprints[0] != folder:
+            digests, signatures = (np.load(folder / name, mmap_mode="r") for name in (DIGESTS_FILE, SIGNATURES_FILE))
+            self._fingerprints = folder, Fingerprints(digests, signatures)
+        kept = slice(place.first_kept, place.first_kept + place.n_kept)
+        whole = self._fingerprints[1]
+        return Fingerprints(whole.digests[kept], whole.signatures[kept])
+
+    def holds_forgotten(self, uri: str, forgotten: Forgotten) -> bool:
+        """Whether a file has a document that must be forgotten."""
+        return any(
+            forgotten.holds(doc_id, text)
+            for batch in self.documents(uri)
+            for doc_id, text in zip(batch["doc_id"].to_pylist(), batch["text"].to_pylist(), strict=True)
+        )
+
+    def _of(self, uri: str) -> _Older:
+        folder = self._taken[uri]
+        if folder not in self._known:
+            self._known[folder] = _Older(_places(folder), _groups(folder))
+        return self._known[folder]
+
+    def _rows(self, group: _Group) -> pa.Table:
+        if self._group is None or self._group[0] != group:
+            self._group = None
+            with pq.ParquetFile(group.path) as shard:
+                self._group = group, shard.read_row_group(group.number, use_threads=False)
+        return self._group[1]
+
+
+def _places(folder: Path) -> dict[str, _Place]:
     table = read_table(folder / SOURCES_FILE)
-    row = pc.index(table["source_uri"], uri).as_py()
-    kept, left_out = (numbers_of(table[name].combine_chunks()) for name in ("n_kept", "n_left_out"))
-    return _Place(int(kept[:row].sum()), int(kept[row]), int(left_out[:row].sum()), int(left_out[row]))
+    places: dict[str, _Place] = {}
+    kept = left_out = 0
+    for row in table.to_pylist():
+        places[row["source_uri"]] = _Place(kept, row["n_kept"], left_out, row["n_left_out"])
+        kept += row["n_kept"]
+        left_out += row["n_left_out"]
+    return places
 
 
-def documents_of(folder: Path, first: int, n: int) -> Iterator[pa.RecordBatch]:
-    """A run of a piece's documents by their numbers, a row group or less at a time."""
-    if not n:
-        return
+def _groups(folder: Path) -> list[_Group]:
+    groups: list[_Group] = []
     start = 0
-    for path in shard_paths(folder):
-        with pq.ParquetFile(path) as shard:
-            for group in range(shard.num_row_groups):
-                stop = start + shard.metadata.row_group(group).num_rows
-                if start < first + n and stop > first:
-                    rows = shard.read_row_group(group, use_threads=False)
-                    begin, end = max(first - start, 0), min(first + n, stop) - start
-                    for batch in rows.slice(begin, end - begin).combine_chunks().to_batches():
-                        # A copy of a part: whoever gathers small files must not hold a row group for each.
-                        yield batch if end - begin == len(rows) else pa.concat_batches([batch])
-                start = stop
-
-
-def holds_forgotten(folder: Path, uri: str, forgotten: Forgotten) -> bool:
-    """Whether what a piece holds of a file has a document that must be forgotten."""
-    place = _place(folder, uri)
-    return any(
-        forgotten.holds(doc_id, text)
-        for batch in documents_of(folder, place.first_kept, place.n_kept)
-        for doc_id, text in zip(batch["doc_id"].to_pylist(), batch["text"].to_pylist(), strict=True)
-    )
+    # Of files without a document there are no shards.
+    for path in sorted(folder.glob("part-*.parquet")):
+        metadata = pq.read_metadata(path)
+        for number in range(metadata.num_row_groups):
+            stop = start + metadata.row_group(number).num_rows
+            groups.append(_Group(path, number, start, stop))
+            start = stop
+    return groups
 
 
 def _excerpt(text: str) -> str:
