@@ -179,6 +179,18 @@ def test_rows_that_are_no_documents(tmp_path: Path, faulty: str, kind: pa.DataTy
     assert report.metrics["n_read"] == 6 and "is not UTF-8" in report.markdown
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+def test_a_row_that_is_too_large_stops_the_run(tmp_path: Path, kind: pa.DataType) -> None:
+    largest = "é" * (1 << 19)
+    settings = {"sources": (str(tmp_path / "a.parquet"),), "malformed": "skip", "max_document_mib": 1}
+    pq.write_table(pa.table({"text": pa.array(["one", largest], kind)}), tmp_path / "a.parquet")
+    report = ingest(CorpusConfig(**settings), StageIO({}, _folder(tmp_path / "out")))
+    assert report.metrics["n_documents"] == 2
+    pq.write_table(pa.table({"text": pa.array(["one", None, largest + "e"], kind)}), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match=r"a.parquet, row 2: a document is larger than 1 MiB.*corpus.max_document"):
+        ingest(CorpusConfig(**settings), StageIO({}, _folder(tmp_path / "refused")))
+
+
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path

@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.listing import SourceFile
 from vecmill.corpus.opening import rewinds_cheaply
-from vecmill.corpus.record import Document, OnMalformed, Rows, malformed, require_columns
+from vecmill.corpus.record import Document, OnMalformed, Rows, malformed, require_columns, too_large
 from vecmill.errors import SourceError
-from vecmill.text.arrow_columns import string_column
+from vecmill.text.arrow_columns import offsets_of, string_column
 
 _BATCH_BYTES = 8 << 20
 _MOST_ROWS = 4096
@@ -99,9 +100,17 @@ def _rows(table: pq.ParquetFile, file: SourceFile, config: CorpusConfig, on_malf
 def _sound_rows(
     batch: pa.RecordBatch, first_row: int, file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed
 ) -> Iterator[Rows]:
-    """The rows between those that are no documents, which are told in their turn."""
+    """The rows between those that are no documents, which are told in their turn.
+
+    Raises
+    ------
+    SourceError : a text is larger than a document may be
+    """
     faults: dict[int, tuple[str, str]] = {}
     texts = _strings(batch[config.text_column], config.text_column, faults)
+    too_long = np.flatnonzero(np.diff(offsets_of(texts)) > config.max_document_mib << 20)
+    if len(too_long):
+        raise too_large(file, f"row {first_row + int(too_long[0])}", config, "leave the file out,")
     titles = _strings(batch[config.title_column], config.title_column, faults) if config.title_column else None
     ids = _names(batch[config.id_column], config.id_column, faults) if config.id_column else None
     for row in _nulls(texts):
