@@ -94,13 +94,6 @@ def read_row_groups(
                     yield number, batch
 
 
-def count_documents(corpus_dir: Path, quarantine: Path | None = None) -> int:
-    """Number of documents that :func:`iter_documents` yields; without a quarantine only file footers are read."""
-    if quarantine is None:
-        return sum(int(pq.read_metadata(path).num_rows) for path in shard_paths(corpus_dir))
-    return sum(batch.num_rows for batch in iter_documents(corpus_dir, quarantine, columns=("doc_id",)))
-
-
 def listed_ids(quarantine: Path) -> pa.Array | None:
     """The distinct ids in quarantine, None where there are none."""
     # Not pq.read_table, which loads Arrow's datasets and with them pandas.

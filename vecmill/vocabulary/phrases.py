@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from vecmill.errors import FormatError
 from vecmill.kernels.phrase_pairs import enter_pairs, join_pairs
 from vecmill.kernels.word_table import OUTSIDE
-from vecmill.text.arrow_columns import string_column
+from vecmill.text.arrow_columns import read_table, string_column
 from vecmill.text.rules import TokenRules
 from vecmill.text.word_index import FoundTokens, WordIndex
 from vecmill.vocabulary.coded import CodedBlock
@@ -72,7 +72,7 @@ class Phrases:
         if not path.exists():
             return cls.none()
         try:
-            table = pq.read_table(path)
+            table = read_table(path)
         except (pa.ArrowException, OSError) as error:
             raise _not_phrases(path, f"it cannot be read as Parquet ({error})") from error
         if not table.schema.equals(PHRASES_SCHEMA):
