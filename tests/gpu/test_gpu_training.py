@@ -45,7 +45,7 @@ SECTIONS = {
 
 @pytest.fixture(autouse=True)
 def processor(monkeypatch):
-    monkeypatch.setattr(gpu_train, "usable_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(gpu_train, "usable_device", lambda _: torch.device("cpu"))
 
 
 def train_here(config, io):

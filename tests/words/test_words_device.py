@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -184,6 +185,42 @@ def test_a_process_without_the_planned_gpu_refuses(monkeypatch):
         gpu_train.usable_device()
     assert "planned for a GPU, and here there is none: torch finds no usable CUDA device" in str(caught.value)
     assert "train.device: cpu" in str(caught.value)
+
+
+@pytest.fixture
+def gpu_without_cublas(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(gpu_train, "no_gpu", lambda: "")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is undone
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    return lambda started: monkeypatch.setattr(torch.cuda, "is_initialized", lambda: started)
+
+
+@pytest.mark.parametrize("mode", ["hogwild", "deterministic"])
+def test_cublas_is_told_before_cuda_starts(gpu_without_cublas, mode):
+    """In any mode: a deterministic training may follow in the same process, and then it is too late."""
+    gpu_without_cublas(False)
+    assert str(gpu_train.usable_device(mode)) == "cuda:0"
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    gpu_without_cublas(True)
+    assert str(gpu_train.usable_device("deterministic")) == "cuda:0"
+
+
+def test_a_deterministic_training_refuses_where_cublas_may_not_repeat_itself(gpu_without_cublas, monkeypatch):
+    gpu_without_cublas(True)
+    with pytest.raises(ConfigError) as caught:
+        gpu_train.usable_device("deterministic")
+    message = str(caught.value)
+    assert "CUBLAS_WORKSPACE_CONFIG is not set, and torch has started CUDA in this process" in message
+    assert "set CUBLAS_WORKSPACE_CONFIG=:4096:8 for the process, or train with train.mode: hogwild" in message
+    assert str(gpu_train.usable_device("hogwild")) == "cuda:0" and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    gpu_without_cublas(False)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    with pytest.raises(ConfigError, match="CUBLAS_WORKSPACE_CONFIG is ':0:0'"):
+        gpu_train.usable_device("deterministic")
+    assert str(gpu_train.usable_device("hogwild")) == "cuda:0"
 
 
 def test_planning_for_the_processor_imports_no_torch():

@@ -30,19 +30,24 @@ class Block(NamedTuple):
 
     Attributes
     ----------
-    words : int64[n_groups, group];  around : int64[n_groups, group + 2 * window], with the words themselves
+    ids : int64[n_groups, n_inputs + m], rows of :class:`~vecmill.gpu.rows.Rows`: of the inputs, words or ``around``
+        (none with subwords, which have rows of their own), then of the outputs, the words to be told and the negatives
     pairs : float32[n_groups, group, group + 2 * window], 1 where a word and one around it are a pair, else 0
-    outputs : int64[n_groups, n + n_negatives], the words to be told, ``around`` or ``words``, and the negatives
+    shares : float32 of the same shape, the same divided by the rows of all words of the window; where inputs are no
+        means, ``pairs``
     weights : float32[n_groups, group, m], how often each word of the group meets each output, negatives times K / M.
-        Where ``outputs`` begins with ``words`` a word meets its own alone: column 0, negatives behind it
-    n_terms : int64[n_groups], pairs, or where ``outputs`` begins with ``words`` those that have a window
+        Where words of the group are told a word meets no other of these than itself
+    told : float32 of the same shape, the same of outputs to be told, 0 of negatives
+    scores : float32 of the same shape, not yet known: those of the inputs with the outputs, which a step finds
+    n_terms : int64[n_groups], pairs, or where words of the group are told those that have a window
     """
 
-    words: torch.Tensor
-    around: torch.Tensor
+    ids: torch.Tensor
     pairs: torch.Tensor
-    outputs: torch.Tensor
+    shares: torch.Tensor
     weights: torch.Tensor
+    told: torch.Tensor
+    scores: torch.Tensor
     n_terms: torch.Tensor
 
     def split(self, n_groups: int) -> Iterator[Block]:
@@ -53,6 +58,26 @@ class Block(NamedTuple):
         )
 
 
+class Shape(NamedTuple):
+    """What makes the blocks of one kind of training unlike those of another.
+
+    Attributes
+    ----------
+    n_input_rows : rows of inputs of the matrix
+    reach_of_word : a pair lies in the window of the group's word; else in that of the word around it
+    tells_words : the words of the group are told from negatives, and the means of their windows are inputs; else those
+        around them are told, and they are the inputs
+    n_rows : int64[n_words], with subwords the rows of each word
+    dtype : of pairs, weights and scores
+    """
+
+    n_input_rows: int
+    reach_of_word: bool
+    tells_words: bool
+    n_rows: torch.Tensor | None
+    dtype: torch.dtype
+
+
 def cut_block(
     stretch: Stretch,
     first: int,
@@ -60,10 +85,7 @@ def cut_block(
     window: int,
     negatives: torch.Tensor,
     negative_weight: float,
-    *,
-    reach_of_word: bool,
-    tells_words: bool,
-    dtype: torch.dtype | None = None,
+    shape: Shape,
 ) -> Block:
     """Groups [first, last) of a stretch.
 
@@ -71,13 +93,10 @@ def cut_block(
     ----------
     negatives : int64[n_groups of the stretch, n_negatives]
     negative_weight : K / M, what one of the shared negatives counts
-    reach_of_word : a pair lies in the window of the group's word; else in that of the word around it
-    tells_words : the words of the group are told from negatives; else those around them
-    dtype : of pairs and weights; None: float32
     """
     import torch
 
-    dtype = dtype or torch.float32
+    dtype = shape.dtype
     around, sentences, reaches = (each[first:last] for each in stretch[:3])
     negatives = negatives[first:last]
     width = around.shape[1]
@@ -86,21 +105,49 @@ def cut_block(
     device = around.device
     places = torch.arange(width, device=device, dtype=reaches.dtype)
     distances = (places - places[middle, None]).abs()
-    reach = reaches[:, middle, None] if reach_of_word else reaches[:, None, :]
+    reach = reaches[:, middle, None] if shape.reach_of_word else reaches[:, None, :]
     own = sentences[:, middle]
     # behind the last word of the stretch come those of its margin, which the next stretch trains
     number = torch.arange(first * group, last * group, device=device).view(-1, group)
     own = own.where(number < stretch.n_words, -1)
     near = (distances <= reach) & (distances > 0) & (own[:, :, None] == sentences[:, None, :]) & (own >= 0)[:, :, None]
     words, pairs = around[:, middle], near.to(dtype)
-    if tells_words:
-        has_window = near.any(2, keepdim=True)
-        counts = (words[:, :, None] != negatives[:, None, :]) & has_window
-        weights = torch.cat([has_window.to(dtype), counts.to(dtype) * negative_weight], 2)
-        return Block(words, around, pairs, torch.cat([words, negatives], 1), weights, has_window.squeeze(2).sum(1))
-    differ = (around[:, :, None] != negatives[:, None, :]).to(dtype)
-    weights = torch.cat([pairs, (pairs @ differ) * negative_weight], 2)
-    return Block(words, around, pairs, torch.cat([around, negatives], 1), weights, near.sum((1, 2)))
+    if shape.tells_words:
+        inputs, outputs, shares = around, words, pairs / _rows_of_windows(pairs, around, shape)
+        has_window = near.any(2)
+        own_weights = torch.diag_embed(has_window.to(dtype))
+        meets = ((words[:, :, None] != negatives[:, None, :]) & has_window[:, :, None]).to(dtype)
+        n_terms = has_window.sum(1)
+    else:
+        inputs, outputs, shares, own_weights = words, around, pairs, pairs
+        meets = pairs @ (around[:, :, None] != negatives[:, None, :]).to(dtype)
+        n_terms = near.sum((1, 2))
+    weights = torch.cat([own_weights, meets * negative_weight], 2)
+    told = torch.cat([own_weights, torch.zeros_like(meets)], 2)
+    ids = torch.cat([outputs, negatives], 1) + shape.n_input_rows
+    if shape.n_rows is None:
+        ids = torch.cat([inputs, ids], 1)
+    return Block(ids, pairs, shares, weights, told, torch.empty_like(weights), n_terms)
+
+
+def _rows_of_windows(pairs: torch.Tensor, around: torch.Tensor, shape: Shape) -> torch.Tensor:
+    """floating[n_groups, group, 1], rows of all words of each window, at least 1."""
+    if shape.n_rows is None:
+        n_rows = pairs.sum(2, keepdim=True)
+    else:
+        n_rows = pairs @ shape.n_rows[around].to(pairs.dtype)[:, :, None]
+    return n_rows.clamp_(min=1)
+
+
+def loss_of(block: Block, n_negatives: int) -> torch.Tensor:
+    """The sum of weights * -log sigmoid(scores), float64; not finite where a score is not. Scores are overwritten.
+
+    Once for all blocks that were laid out together: what a block does least of is work for itself.
+    """
+    import torch
+
+    block.scores[:, :, -n_negatives:].neg_()  # 1 - sigmoid(z) = sigmoid(-z)
+    return -(torch.nn.functional.logsigmoid(block.scores) * block.weights).sum(dtype=torch.float64)
 
 
 def negatives_of(n_groups: int, n_negatives: int, first: int, key: np.uint64, sampler: DeviceSampler) -> torch.Tensor:

@@ -1,8 +1,9 @@
 """An epoch in blocks on a device: a way to run epochs beside ``words.hogwild`` and ``words.deterministic``.
 
 The text is cut into stretches on a fixed grid of positions, a stretch into blocks of ``block_words`` kept words. The
-host waits for the device once a stretch, where a checkpoint can be taken too: vectors live on the device and are
-brought to the run's model when an epoch ends or a checkpoint is due. Cut, random draws and learning rates follow from
+host waits for the device while it lays a stretch out and at its end, where a checkpoint can be taken too, and never
+within: the device is given one piece of work after the other. Vectors live on the device and are brought to the run's
+model when an epoch ends or a checkpoint is due. Cut, random draws and learning rates follow from
 configuration and corpus alone; what is left to chance is the order in which a GPU adds up rows that come more than once
 in a block. In deterministic mode torch's deterministic algorithms are used, which sort them first.
 """
@@ -10,7 +11,6 @@ in a block. In deterministic mode torch's deterministic algorithms are used, whi
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,12 +19,19 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from vecmill.errors import TrainingDiverged
-from vecmill.gpu.block import cut_block, negatives_of
+from vecmill.gpu.block import Shape, cut_block, loss_of, negatives_of
 from vecmill.gpu.draws import device_sampler
 from vecmill.gpu.rows import Rows
 from vecmill.gpu.steps import StepSettings, cbow_step, skipgram_step
-from vecmill.gpu.stretch import load_stretch
-from vecmill.gpu.subword_steps import device_subwords, subword_cbow_step, subword_skipgram_step
+from vecmill.gpu.stretch import Stretch, load_stretch
+from vecmill.gpu.subword_steps import (
+    BlockWords,
+    DeviceSubwords,
+    device_subwords,
+    subword_cbow_step,
+    subword_skipgram_step,
+    words_of_blocks,
+)
 from vecmill.progress import Bar
 from vecmill.words.config import CbowConfig
 from vecmill.words.device_config import GpuConfig
@@ -89,11 +96,13 @@ class Blocks:
         self.stretch_tokens = stretch_tokens(run.n_tokens)
         config = run.config
         self._sampler = device_sampler(run.sampler, device)
-        # torch.from_numpy shares memory on the processor; a device has its own
-        self._rows = [
-            Rows(torch.from_numpy(each).to(device), holds_back=gpu.holds_back)
-            for each in (run.model.center_vectors, run.model.context_vectors)
-        ]
+        model = run.model
+        self._rows = Rows(
+            torch.from_numpy(model.center_vectors),
+            torch.from_numpy(model.context_vectors),
+            device=device,
+            holds_back=gpu.holds_back,
+        )
         exact = (
             getattr(config, "cbow_gradient", None) == "exact" or getattr(config, "subword_gradient", None) == "exact"
         )
@@ -103,18 +112,25 @@ class Blocks:
         )
         if isinstance(config, SubwordConfig):
             assert isinstance(run, SubwordRun)
-            subwords = device_subwords(run.subwords, device)
-            step: Any = subword_cbow_step if isinstance(config, SubwordCbowConfig) else subword_skipgram_step
-            self._step: Callable[..., torch.Tensor] = partial(step, subwords=subwords, settings=settings)
+            self._subwords: DeviceSubwords | None = device_subwords(run.subwords, device)
+            is_cbow = isinstance(config, SubwordCbowConfig)
+            step: Any = subword_cbow_step if is_cbow else subword_skipgram_step
             # the compiled kernels' draws for a position: its window, and the negatives of each pair or of the word
-            pairs = 1 if isinstance(config, SubwordCbowConfig) else 2 * config.window
+            pairs = 1 if is_cbow else 2 * config.window
             self._window_draws = 1 + pairs * config.negative_samples
-            self._reach_of_word, self._tells_words = True, isinstance(config, SubwordCbowConfig)
         else:
+            self._subwords = None
             is_cbow = isinstance(config, CbowConfig)
-            self._step = partial(cbow_step if is_cbow else skipgram_step, settings=settings)
+            step = cbow_step if is_cbow else skipgram_step
             self._window_draws = 1 + config.negative_samples
-            self._reach_of_word = self._tells_words = is_cbow
+        self._step: Callable[..., None] = partial(step, settings=settings)
+        self._shape = Shape(
+            n_input_rows=self._rows.n_inputs,
+            reach_of_word=is_cbow or self._subwords is not None,
+            tells_words=is_cbow,
+            n_rows=None if self._subwords is None else self._subwords.offsets.diff(),
+            dtype=self._rows.matrix.dtype,
+        )
         self._algorithms: Any = None
 
     def __enter__(self) -> Self:
@@ -161,9 +177,8 @@ class Blocks:
         n_groups = stretch.word_ids.shape[0]
         negative_key = random_branch(run.seed, EPOCH, epoch, _NEGATIVES).generate_state(1, np.uint64)[0]
         negatives = negatives_of(n_groups, self.gpu.shared_negatives, first, negative_key, self._sampler)
-        centers, contexts = self._rows
-        centers.forget_directions()
-        contexts.forget_directions()
+        words = self._words_of_blocks(stretch)
+        self._rows.forget_directions()
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         n_pairs = torch.zeros((), dtype=torch.int64, device=self.device)
         start_rate = rate = self._learning_rate(epoch, first)
@@ -176,16 +191,17 @@ class Blocks:
                 config.window,
                 negatives,
                 config.negative_samples / self.gpu.shared_negatives,
-                reach_of_word=self._reach_of_word,
-                tells_words=self._tells_words,
+                self._shape,
             )
             n_pairs += blocks.n_terms.sum()
             middle, look = begin + self.groups / 2, True
-            for block in blocks.split(self.groups):
+            for number, block in enumerate(blocks.split(self.groups), begin // self.groups):
                 # by the middle of the block, as if what is kept were spread evenly over the stretch
                 rate = self._learning_rate(epoch, first + (last - first) * min(middle / n_groups, 1.0))
-                loss += self._step(block, centers, contexts, learning_rate=rate, look=look)
+                more = {"words": words[number]} if words else {}
+                self._step(block, self._rows, rate, look=look, **more)
                 middle, look = middle + self.groups, False
+            loss += loss_of(blocks, self.gpu.shared_negatives)
         total = float(loss)
         if not math.isfinite(total):
             place = f"epoch {epoch + 1} of {config.epochs}, between tokens {first:,} and {last:,}"
@@ -195,6 +211,14 @@ class Blocks:
             raise TrainingDiverged(error.found, expected=error.expected, todo=f"{smaller}, or {error.todo}")
         return total, int(n_pairs)
 
+    def _words_of_blocks(self, stretch: Stretch) -> list[BlockWords]:
+        """With subwords the different words of each block; else, and of an empty stretch, nothing."""
+        words, window = stretch.word_ids, self.run.config.window
+        if self._subwords is None or not words.shape[0]:
+            return []
+        inputs = words if self._shape.tells_words else words[:, window : window + self.group]
+        return words_of_blocks(inputs, self.groups, self._subwords, self._shape.dtype)
+
     def _learning_rate(self, epoch: int, position: float) -> float:
         config = self.run.config
         return learning_rate_at(config, min((epoch + position / self.run.n_tokens) / config.epochs, 1.0))
@@ -202,9 +226,9 @@ class Blocks:
     def _bring_home(self) -> None:
         import torch
 
-        model = self.run.model
-        for rows, home in zip(self._rows, (model.center_vectors, model.context_vectors), strict=True):
-            torch.from_numpy(home).copy_(rows.matrix)  # on the processor it is the same memory
+        model, rows = self.run.model, self._rows
+        torch.from_numpy(model.center_vectors).copy_(rows.inputs)
+        torch.from_numpy(model.context_vectors).copy_(rows.outputs)
 
 
 @contextmanager
@@ -212,8 +236,6 @@ def _deterministic_algorithms() -> Iterator[None]:
     import torch
 
     before = torch.are_deterministic_algorithms_enabled()
-    # read by cuBLAS when it starts; without it torch refuses products in deterministic mode
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     try:
         yield

@@ -30,15 +30,19 @@ def training_bytes(run: TrainingRun, gpu: GpuConfig) -> tuple[int, int]:
     groups, group = block_shape(gpu, n_tokens)
     # ids, positions, sentences, draws and what they are worked out with, 8 bytes each
     stretch = 16 * 8 * stretch_tokens(n_tokens) * (1 + gpu.shared_negatives // group)
-    width = group + 2 * run.config.window + gpu.shared_negatives
+    around = group + 2 * run.config.window
+    width = around + gpu.shared_negatives
     rows = 4 * (group + width) * row_bytes  # vectors, their short copies, their changes, and these held back
     scores = 8 * group * width * 4
-    # of all blocks that are laid out at a time: masks, and which word around is which negative
-    laid_out = 4 * group * width * 4 + 6 * (group + 2 * run.config.window) * gpu.shared_negatives
+    # of all blocks that are laid out at a time: masks, weights, scores and their losses, and which word around is which
+    # negative
+    laid_out = 7 * group * width * 4 + 6 * around * gpu.shared_negatives
     scores += laid_out * tray_blocks(gpu, groups, group, run.config.window)
     if isinstance(run, SubwordRun):
         entries = run.subwords.rows.size / max(run.subwords.offsets.size - 1, 1)
-        rows += int(3 * (group + 2 * run.config.window) * entries * row_bytes)
+        rows += int(3 * around * entries * row_bytes)
+        # rows and owners of the words of all blocks, at most those of all their places, while they are laid out
+        stretch += int(stretch_tokens(n_tokens) / group * around * (6 * 8 + 4 * 8 * entries))
     return model, lists + stretch + groups * (rows + scores)
 
 

@@ -32,31 +32,10 @@ class StepSettings(NamedTuple):
     exact_gradient: bool
 
 
-class Learned(NamedTuple):
-    """What inputs and outputs of a block are to change by, before the learning rate.
-
-    Attributes
-    ----------
-    loss : float64, a sum over pairs
-    inputs : [n_groups, n, row length], minus the gradient by each input;  outputs : [n_groups, m, row length]
-    input_bends, output_bends : [n_groups, n] and [n_groups, m], of each, what decides how far its row is held back: the
-        sum of weight * sigmoid(s) * sigmoid(-s) over the outputs or inputs that it met
-    met_by_inputs, met_by_outputs : [n_groups, m or n, row length], the vectors themselves
-    """
-
-    loss: torch.Tensor
-    inputs: torch.Tensor
-    outputs: torch.Tensor
-    input_bends: torch.Tensor
-    output_bends: torch.Tensor
-    met_by_inputs: torch.Tensor
-    met_by_outputs: torch.Tensor
-
-
 def skipgram_step(
-    block: Block, centers: Rows, contexts: Rows, learning_rate: float, settings: StepSettings, *, look: bool = False
-) -> torch.Tensor:
-    """Change both matrices; returns the loss (float64).
+    block: Block, rows: Rows, learning_rate: float, settings: StepSettings, *, look: bool = False
+) -> None:
+    """Change rows, and write the scores of the block.
 
     The words of a group are inputs, those around them the centre words whose windows they lie in.
 
@@ -64,93 +43,113 @@ def skipgram_step(
     ----------
     look : look anew for the directions in which changes are held back most, with the vectors of this block
     """
-    learned = learn_pairs(centers.matrix[block.words], block, contexts, settings)
+    group = block.scores.shape[1]
+    vectors = _fetch(rows, block.ids)
+    x, u = vectors[:, :group].to(settings.dtype), vectors[:, group:].to(settings.dtype)
     if look:
-        find_directions(learned, centers, contexts)
-    centers.add(block.words, learned.inputs, learned.input_bends, learning_rate)
-    contexts.add(block.outputs, learned.outputs, learned.output_bends, learning_rate)
-    return learned.loss
+        rows.find_directions(u, x)
+    changes, bends = vectors.new_empty(vectors.shape), vectors.new_empty(block.ids.shape)
+    learn(block, x, u, changes[:, :group], changes[:, group:], bends[:, :group], bends[:, group:])
+    rows.add(block.ids, group, changes, bends, learning_rate)
 
 
-def find_directions(learned: Learned, inputs: Rows, contexts: Rows) -> None:
-    """Both matrices look at what their rows met in a block."""
-    inputs.find_directions(learned.met_by_inputs)
-    contexts.find_directions(learned.met_by_outputs)
-
-
-def learn_pairs(inputs: torch.Tensor, block: Block, contexts: Rows, settings: StepSettings) -> Learned:
-    """Each word of a group against the words that it pairs with, and against the group's negatives.
-
-    Parameters
-    ----------
-    inputs : float32[n_groups, group, row length], a vector for each word of the groups
-    """
-    import torch
-
-    dtype, full, n_around = settings.dtype, contexts.matrix.dtype, block.around.shape[1]
-    x = inputs.to(dtype)
-    u = contexts.matrix[block.outputs].to(dtype)
-    scores = (x @ u.transpose(1, 2)).to(full)
-    # 1 - sigmoid(z) = sigmoid(-z), so both labels are one formula: how surely the word is told from the others
-    scores[:, :, n_around:].neg_()
-    loss = _loss(scores, block.weights)
-    right = torch.sigmoid(scores)
-    steps = torch.addcmul(block.weights, block.weights, right, value=-1)
-    bends = steps * right
-    steps[:, :, n_around:].neg_()
-    steps = steps.to(dtype)
-    return Learned(loss, steps @ u, steps.transpose(1, 2) @ x, bends.sum(2), bends.sum(1), u, x)
-
-
-def cbow_step(
-    block: Block, centers: Rows, contexts: Rows, learning_rate: float, settings: StepSettings, *, look: bool = False
-) -> torch.Tensor:
-    """Change both matrices; returns the loss (float64).
+def cbow_step(block: Block, rows: Rows, learning_rate: float, settings: StepSettings, *, look: bool = False) -> None:
+    """Change rows, and write the scores of the block.
 
     The words of a group are the centre words, and the means of those around them the inputs; ``look`` as in
     :func:`skipgram_step`.
     """
-    pairs, dtype = block.pairs, settings.dtype
-    shares = pairs / pairs.sum(2, keepdim=True).clamp_(min=1)
-    means = shares.to(dtype) @ centers.matrix[block.around].to(dtype)
-    learned = learn_means(means, block, contexts, settings)
-    if look:
-        find_directions(learned, centers, contexts)
-    reaching = (shares if settings.exact_gradient else pairs).transpose(1, 2)
-    changes = reaching.to(dtype) @ learned.inputs
-    bends = (reaching @ learned.input_bends[:, :, None]).squeeze(2)
-    centers.add(block.around, changes, bends, learning_rate)
-    contexts.add(block.outputs, learned.outputs, learned.output_bends, learning_rate)
-    return learned.loss
+    n_around = block.pairs.shape[2]
+    vectors = _fetch(rows, block.ids)
+    changes, bends = vectors.new_empty(vectors.shape), vectors.new_empty(block.ids.shape)
+    learn_means(
+        block,
+        rows,
+        vectors[:, :n_around],
+        vectors[:, n_around:],
+        (changes[:, :n_around], changes[:, n_around:], bends[:, :n_around], bends[:, n_around:]),
+        settings,
+        look=look,
+    )
+    rows.add(block.ids, n_around, changes, bends, learning_rate)
 
 
-def learn_means(inputs: torch.Tensor, block: Block, contexts: Rows, settings: StepSettings) -> Learned:
-    """Each input against one centre word, and against the group's negatives.
+def learn_means(
+    block: Block,
+    rows: Rows,
+    around: torch.Tensor,
+    outputs: torch.Tensor,
+    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
+    settings: StepSettings,
+    *,
+    look: bool,
+) -> None:
+    """What the words around and the outputs of a block learn where the means of windows are inputs.
 
     Parameters
     ----------
-    inputs : floating[n_groups, group, row length], one for each word of the groups
+    around : floating[n_groups, group + 2 * window, row length], of each word the sum of its rows
+    outputs : floating[n_groups, m, row length]
+    found : written: changes of the words around and of the outputs, and bends of both, see :func:`learn`
     """
     import torch
 
-    dtype, full, group = settings.dtype, contexts.matrix.dtype, block.words.shape[1]
-    h, u = inputs.to(dtype), contexts.matrix[block.outputs].to(dtype)
-    own, negatives = u[:, :group], u[:, group:]
-    scores = torch.cat([(h * own).sum(2, keepdim=True), -(h @ negatives.transpose(1, 2))], 2).to(full)
-    loss = _loss(scores, block.weights)
-    right = torch.sigmoid(scores)
-    steps = torch.addcmul(block.weights, block.weights, right, value=-1)
-    bends = steps * right
-    steps = steps.to(dtype)
-    step, steps = steps[:, :, :1], steps[:, :, 1:]
-    output_bends = torch.cat([bends[:, :, 0], bends[:, :, 1:].sum(1)], 1)
-    changes = step * own - steps @ negatives
-    outputs = torch.cat([step * h, -(steps.transpose(1, 2) @ h)], 1)
-    return Learned(loss, changes, outputs, bends.sum(2), output_bends, u, h)
+    dtype = settings.dtype
+    u = outputs.to(dtype)
+    means = block.shares.to(dtype) @ around.to(dtype)
+    if look:
+        rows.find_directions(u, means)
+    changes, output_changes, bends, output_bends = found
+    mean_changes = means.new_empty(means.shape)
+    mean_bends = block.weights.new_empty(block.weights.shape[:2])
+    learn(block, means, u, mean_changes, output_changes, mean_bends, output_bends)
+    reaching = (block.shares if settings.exact_gradient else block.pairs).transpose(1, 2)
+    product(reaching.to(dtype), mean_changes, changes)
+    torch.bmm(reaching, mean_bends[:, :, None], out=bends[:, :, None])
 
 
-def _loss(scores: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Sum of weights * -log sigmoid(scores), float64; not finite where a score is not."""
+def learn(
+    block: Block,
+    x: torch.Tensor,
+    u: torch.Tensor,
+    input_changes: torch.Tensor,
+    output_changes: torch.Tensor,
+    input_bends: torch.Tensor,
+    output_bends: torch.Tensor,
+) -> None:
+    """What inputs and outputs of a block are to change by, before the learning rate; writes the scores of the block.
+
+    Parameters
+    ----------
+    x : floating[n_groups, group, row length], inputs;  u : floating[n_groups, m, row length], outputs
+    input_changes, output_changes : written, of the shapes of x and u, minus the gradient by each
+    input_bends, output_bends : written, floating[n_groups, group] and [n_groups, m], of each, what decides how far its
+        row is held back: the sum of weight * sigmoid(s) * sigmoid(-s) over the outputs or inputs that it met
+    """
     import torch
 
-    return -(torch.nn.functional.logsigmoid(scores) * weights).sum(dtype=torch.float64)
+    product(x, u.transpose(1, 2), block.scores)
+    right = torch.sigmoid(block.scores)
+    # weight * (1 - sigmoid) of what is to be told, -weight * sigmoid of negatives
+    steps = torch.addcmul(block.told, block.weights, right, value=-1)
+    # its derivative, weight * sigmoid * (1 - sigmoid), as one operation
+    bends = torch.ops.aten.sigmoid_backward(block.weights, right)
+    torch.sum(bends, 2, out=input_bends)
+    torch.sum(bends, 1, out=output_bends)
+    steps = steps.to(x.dtype)
+    product(steps, u, input_changes)
+    product(steps.transpose(1, 2), x, output_changes)
+
+
+def product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
+    """Write the products of matrices into ``out``, which may be part of a larger array."""
+    import torch
+
+    if out.dtype == left.dtype:
+        torch.bmm(left, right, out=out)
+    else:
+        out.copy_(left @ right)
+
+
+def _fetch(rows: Rows, ids: torch.Tensor) -> torch.Tensor:
+    return rows.matrix.index_select(0, ids.view(-1)).view(*ids.shape, -1)

@@ -59,24 +59,27 @@ def load_stretch(
 
     device, window = sampler.aliases.device, run.config.window
     before, after = _margin(run, keys, first)[0], _margin(run, keys, last)[1]
-    at = np.concatenate([before, np.arange(first, last), after])
+    begin = int(before[0]) if before.size else first
+    end = int(after[-1]) + 1 if after.size else last
     offsets = run.sentence_offsets
-    first_sentence = int(np.searchsorted(offsets, at[0], side="right")) - 1
-    last_sentence = int(np.searchsorted(offsets, at[-1], side="right"))
+    first_sentence = int(np.searchsorted(offsets, begin, side="right")) - 1
+    last_sentence = int(np.searchsorted(offsets, end - 1, side="right"))
     heldout = np.zeros(last_sentence - first_sentence, np.bool_)
-    begin, end = np.searchsorted(run.heldout, (first_sentence, last_sentence))
-    heldout[run.heldout[begin:end] - first_sentence] = True
+    from_heldout, to_heldout = np.searchsorted(run.heldout, (first_sentence, last_sentence))
+    heldout[run.heldout[from_heldout:to_heldout] - first_sentence] = True
 
-    positions = torch.from_numpy(at).to(device)
-    ids = torch.from_numpy(run.token_ids[at[0] : at[-1] + 1].astype(np.int64)).to(device)
-    ids = ids[positions - int(at[0])]
+    margins = (torch.from_numpy(each).to(device) for each in (before, after))
+    positions = torch.cat([next(margins), torch.arange(first, last, device=device), next(margins)])
+    # as they lie in the file, four bytes each: a copy, since a mapped file is not to be written to
+    ids = torch.from_numpy(np.array(run.token_ids[begin:end])).to(device)
+    ids = ids[positions - begin].long()
     starts = torch.from_numpy(offsets[first_sentence + 1 : last_sentence].astype(np.int64)).to(device)
     sentences = torch.searchsorted(starts, positions, right=True)
     kept = are_kept(ids, positions, keys.keep, sampler) & ~torch.from_numpy(heldout).to(device)[sentences]
     # a margin's words are all kept, or all of a sentence that is held out, and then there is nothing they are next to
-    n_before = before.size if before.size and bool(kept[0]) else 0
-    n_after = after.size if after.size and bool(kept[-1]) else 0
-    kept = kept.nonzero().squeeze(1)
+    n_before = 0 if heldout[0] else before.size
+    n_after = 0 if heldout[-1] else after.size
+    kept = kept.nonzero().squeeze(1)  # the host waits for the device, here and nowhere else in a stretch's layout
     n_words = int(kept.shape[0]) - n_before - n_after
     n_groups = -(-n_words // group)
 

@@ -3,6 +3,9 @@
 What ``vecmill.kernels.subword_skipgram`` and ``subword_cbow`` learn, with the negatives of ``vecmill.gpu.steps``. The
 rows of a word are fetched once for a block, and changed once, however often the word occurs. Difference: all pairs of
 a block start from the same rows, where there each pair starts from what the one before it left.
+
+Which words a block has, and how many rows, only the device knows. So this is laid out for all blocks of a stretch at
+once, for which the host waits, and no block makes it wait again.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vecmill.gpu.block import Block
 from vecmill.gpu.rows import Rows
-from vecmill.gpu.steps import StepSettings, find_directions, learn_means, learn_pairs
+from vecmill.gpu.steps import StepSettings, learn, learn_means
 
 if TYPE_CHECKING:
     import torch
@@ -40,101 +43,137 @@ def device_subwords(subwords: SubwordRows, device: torch.device) -> DeviceSubwor
     )
 
 
-class _Words(NamedTuple):
+class BlockWords(NamedTuple):
     """The different words of a block.
 
     Attributes
     ----------
-    place : int64, of the shape of the words: which of the n different words each is
-    n_rows : int64[n], of each
+    place : int64[n_groups * words of a group], which of the n different words each is
+    parts : float32[n, 1], one by the number of rows of each word
+    begins : int64[n], where those of each word begin in ``rows``
     rows : int64[total], those of the first word, of the second …;  owners : int64[total], the word of each
-    sums : float32[n, row length], the sum of each word's rows
     """
 
     place: torch.Tensor
-    n_rows: torch.Tensor
+    parts: torch.Tensor
+    begins: torch.Tensor
     rows: torch.Tensor
     owners: torch.Tensor
-    sums: torch.Tensor
 
 
-def _fetch(words: torch.Tensor, subwords: DeviceSubwords, inputs: Rows) -> _Words:
+def words_of_blocks(words: torch.Tensor, groups: int, subwords: DeviceSubwords, dtype: torch.dtype) -> list[BlockWords]:
+    """The different words of each block of a stretch.
+
+    Parameters
+    ----------
+    words : int64[n_groups, n], with n_groups > 0, the words of a group whose rows are inputs
+    groups : of a block; the last one may have fewer
+    dtype : of ``parts``
+    """
     import torch
 
-    different, place = torch.unique(words, return_inverse=True)
-    begin = subwords.offsets[different]
-    n_rows = subwords.offsets[different + 1] - begin
-    owners = torch.repeat_interleave(n_rows)
-    ends = n_rows.cumsum(0)
-    rows = subwords.rows[torch.arange(owners.shape[0], device=words.device) + (begin - ends + n_rows)[owners]]
-    sums = inputs.matrix.new_zeros(different.shape[0], inputs.matrix.shape[1])
-    return _Words(place, n_rows, rows, owners, sums.index_add_(0, owners, inputs.matrix[rows]))
-
-
-def _give_back(found: _Words, changes: torch.Tensor, bends: torch.Tensor, inputs: Rows, learning_rate: float) -> None:
-    """Add to all rows of a word what its occurrences are to change by; ``bends`` : see ``Learned``, of each."""
-    place = found.place.reshape(-1)
-    total = inputs.matrix.new_zeros(found.n_rows.shape[0], changes.shape[-1])
-    total.index_add_(0, place, changes.reshape(place.shape[0], -1).to(total.dtype))
-    together = total.new_zeros(total.shape[0])
-    together.index_add_(0, place, bends.reshape(-1).to(together.dtype))
-    inputs.add(found.rows, total[found.owners], together[found.owners], learning_rate)
+    n_words, n_blocks = subwords.offsets.shape[0] - 1, -(-words.shape[0] // groups)
+    blocks = torch.arange(words.shape[0], device=words.device)[:, None] // groups
+    different, place = torch.unique(words + blocks * n_words, return_inverse=True)
+    first_words = torch.searchsorted(different, torch.arange(n_blocks + 1, device=words.device) * n_words)
+    begin = subwords.offsets[different % n_words]
+    n_rows = subwords.offsets[different % n_words + 1] - begin
+    ends = torch.nn.functional.pad(n_rows.cumsum(0), (1, 0))
+    first_rows = ends[first_words]
+    word_cuts, row_cuts = torch.stack([first_words, first_rows]).tolist()
+    owners = torch.repeat_interleave(n_rows, output_size=row_cuts[-1])
+    rows = subwords.rows[torch.arange(row_cuts[-1], device=words.device) + (begin - ends[:-1])[owners]]
+    block = different // n_words
+    place = (place - first_words[blocks]).split(groups)
+    owners = owners - first_words[block[owners]]
+    begins, parts = ends[:-1] - first_rows[block], (1 / n_rows.to(dtype))[:, None]
+    return [
+        BlockWords(
+            place[i].reshape(-1),
+            parts[word_cuts[i] : word_cuts[i + 1]],
+            begins[word_cuts[i] : word_cuts[i + 1]],
+            rows[row_cuts[i] : row_cuts[i + 1]],
+            owners[row_cuts[i] : row_cuts[i + 1]],
+        )
+        for i in range(n_blocks)
+    ]
 
 
 def subword_skipgram_step(
-    block: Block,
-    inputs: Rows,
-    contexts: Rows,
-    learning_rate: float,
-    settings: StepSettings,
-    *,
-    subwords: DeviceSubwords,
-    look: bool = False,
-) -> torch.Tensor:
-    """Change both matrices; returns the loss (float64); ``look`` as in ``vecmill.gpu.steps.skipgram_step``.
+    block: Block, rows: Rows, learning_rate: float, settings: StepSettings, *, words: BlockWords, look: bool = False
+) -> None:
+    """Change rows, and write the scores of the block; ``look`` as in ``vecmill.gpu.steps.skipgram_step``.
 
     As in fastText the centre word is the input: the words of a group, against those in their windows.
     """
-    full = inputs.matrix.dtype
-    found = _fetch(block.words, subwords, inputs)
-    shares = (1 / found.n_rows.to(full))[found.place]
-    learned = learn_pairs(found.sums[found.place] * shares[:, :, None], block, contexts, settings)
+    shape = block.scores.shape[:2]
+    x = _of_words(words, rows, "mean").view(*shape, -1).to(settings.dtype)
+    u = rows.matrix.index_select(0, block.ids.view(-1)).view(*block.ids.shape, -1).to(settings.dtype)
     if look:
-        find_directions(learned, inputs, contexts)
-    changes, bends = learned.inputs.to(full), learned.input_bends
-    if settings.exact_gradient:
-        changes, bends = changes * shares[:, :, None], bends * shares
-    _give_back(found, changes, bends, inputs, learning_rate)
-    contexts.add(block.outputs, learned.outputs, learned.output_bends, learning_rate)
-    return learned.loss
+        rows.find_directions(u, x)
+    input_changes, input_bends = x.new_empty(x.shape), block.weights.new_empty(shape)
+    changes, bends = _room_for_all(block, rows, words)
+    of_outputs = changes[words.rows.shape[0] :].view(*block.ids.shape, -1)
+    learn(block, x, u, input_changes, of_outputs, input_bends, bends[words.rows.shape[0] :].view(block.ids.shape))
+    _add_all(block, rows, words, (input_changes, input_bends, changes, bends), learning_rate, settings.exact_gradient)
 
 
 def subword_cbow_step(
-    block: Block,
-    inputs: Rows,
-    contexts: Rows,
-    learning_rate: float,
-    settings: StepSettings,
-    *,
-    subwords: DeviceSubwords,
-    look: bool = False,
-) -> torch.Tensor:
-    """Change both matrices; returns the loss (float64); ``look`` as in ``vecmill.gpu.steps.skipgram_step``.
+    block: Block, rows: Rows, learning_rate: float, settings: StepSettings, *, words: BlockWords, look: bool = False
+) -> None:
+    """Change rows, and write the scores of the block; ``look`` as in ``vecmill.gpu.steps.skipgram_step``.
 
     The input is the mean of the rows of all words of the window.
     """
-    full, dtype = inputs.matrix.dtype, settings.dtype
-    found = _fetch(block.around, subwords, inputs)
-    pairs = block.pairs.to(full)
-    n_rows = (pairs @ found.n_rows.to(full)[found.place][:, :, None]).clamp_(min=1)
-    shares = pairs / n_rows
-    means = shares.to(dtype) @ found.sums[found.place].to(dtype)
-    learned = learn_means(means, block, contexts, settings)
-    if look:
-        find_directions(learned, inputs, contexts)
-    reaching = (shares if settings.exact_gradient else pairs).transpose(1, 2)
-    changes = reaching.to(dtype) @ learned.inputs
-    bends = (reaching @ learned.input_bends[:, :, None]).squeeze(2)
-    _give_back(found, changes, bends, inputs, learning_rate)
-    contexts.add(block.outputs, learned.outputs, learned.output_bends, learning_rate)
-    return learned.loss
+    around = _of_words(words, rows, "sum").view(*block.pairs.shape[::2], -1)
+    u = rows.matrix.index_select(0, block.ids.view(-1)).view(*block.ids.shape, -1)
+    input_changes, input_bends = around.new_empty(around.shape), around.new_empty(around.shape[:2])
+    changes, bends = _room_for_all(block, rows, words)
+    of_outputs = changes[words.rows.shape[0] :].view(u.shape), bends[words.rows.shape[0] :].view(block.ids.shape)
+    found = input_changes, of_outputs[0], input_bends, of_outputs[1]
+    learn_means(block, rows, around, u, found, settings, look=look)
+    # with the exact gradient a row's part is in the shares already
+    _add_all(block, rows, words, (input_changes, input_bends, changes, bends), learning_rate, False)
+
+
+def _of_words(words: BlockWords, rows: Rows, mode: str) -> torch.Tensor:
+    """The sum or mean of the rows of each word, with its repetitions."""
+    import torch
+
+    different = torch.nn.functional.embedding_bag(words.rows, rows.matrix, words.begins, mode=mode)
+    return different.index_select(0, words.place)
+
+
+def _room_for_all(block: Block, rows: Rows, words: BlockWords) -> tuple[torch.Tensor, torch.Tensor]:
+    """Uninitialised changes and bends, of the rows of all words and then of the outputs."""
+    n = words.rows.shape[0] + block.ids.numel()
+    return rows.matrix.new_empty(n, rows.matrix.shape[1]), rows.matrix.new_empty(n)
+
+
+def _add_all(
+    block: Block,
+    rows: Rows,
+    words: BlockWords,
+    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
+    learning_rate: float,
+    parted: bool,
+) -> None:
+    """Change outputs, and all rows of each word by what its occurrences learned together, or by a row's part of it.
+
+    Parameters
+    ----------
+    found : changes and bends of each occurrence; and room for those of all rows, where those of the outputs stand
+    """
+    import torch
+
+    input_changes, input_bends, changes, bends = found
+    length, n_rows = changes.shape[1], words.rows.shape[0]
+    # changes of the different words, and behind them their bends
+    total = changes.new_zeros(words.parts.shape[0], length + 1)
+    total[:, :length].index_add_(0, words.place, input_changes.view(-1, length).to(total.dtype))
+    total[:, length].index_add_(0, words.place, input_bends.view(-1))
+    if parted:
+        total.mul_(words.parts)
+    torch.index_select(total[:, :length], 0, words.owners, out=changes[:n_rows])
+    torch.index_select(total[:, length], 0, words.owners, out=bends[:n_rows])
+    rows.add(torch.cat([words.rows, block.ids.view(-1)]), n_rows, changes, bends, learning_rate)

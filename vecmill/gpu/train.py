@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ from vecmill.words.trainer import Training, checkpoints_of, prepared_run, train_
 if TYPE_CHECKING:
     import torch
 
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_WORKSPACES = ":4096:8", ":16:8"
+
 
 class DeviceRun(TrainingRun):
     """A run whose epochs the processor's kernel has no part in."""
@@ -53,7 +57,7 @@ def train_words_on_gpu(config: SkipgramSection | CbowSection, io: StageIO) -> St
     ConfigError, FormatError : see :func:`~vecmill.words.pretrained.load_pretrained`
     FormatError, VocabularyError, TrainingDiverged : see :func:`~vecmill.words.trainer.train_vectors`
     """
-    device = usable_device()
+    device = usable_device(config.mode)
 
     def train(corpus: TrainingCorpus) -> tuple[Training, dict[str, Any]]:
         tokens, counts = corpus.tokens, corpus.vocabulary.counts
@@ -80,17 +84,22 @@ def train_subwords_on_gpu(config: SubwordSkipgramSection | SubwordCbowSection, i
     FormatError, VocabularyError, TrainingDiverged : see
         :func:`~vecmill.words.subword_trainer.train_subword_vectors`
     """
-    device = usable_device()
+    device = usable_device(config.mode)
     way = OtherWay(partial(_blocks, gpu=config.gpu, device=device), _settings(config.gpu))
     return train_and_write_subwords(config, io, way, device_metrics(device))
 
 
-def usable_device() -> torch.device:
+def usable_device(mode: str = "hogwild") -> torch.device:
     """The GPU that trains.
+
+    Parameters
+    ----------
+    mode : ``train.mode``; "deterministic" asks more of cuBLAS
 
     Raises
     ------
     ConfigError : there is none in this process, although the run was planned with one
+    ConfigError : mode "deterministic", and cuBLAS may not add up in the same order every time
     """
     import torch
 
@@ -101,7 +110,28 @@ def usable_device() -> torch.device:
             expected="a process that sees the GPU of the one that planned the run",
             todo="run again where the GPU is, or with train.device: cpu",
         )
+    _fix_workspaces(mode)
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def _fix_workspaces(mode: str) -> None:
+    """Give cuBLAS workspaces of its own for each stream, without which it may add up in another order each time.
+
+    It reads the variable when it starts. So it is set in any mode: a deterministic training may follow in this process.
+    torch refuses other values in deterministic mode.
+    """
+    import torch
+
+    told = os.environ.get(_WORKSPACE)
+    if told is None and not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        os.environ[_WORKSPACE] = _WORKSPACES[0]
+    elif told not in _WORKSPACES and mode == "deterministic":
+        found = "is not set, and torch has started CUDA in this process" if told is None else f"is {told!r}"
+        raise ConfigError(
+            f"train.mode = deterministic on a GPU, but {_WORKSPACE} {found}",
+            expected=f"{' or '.join(_WORKSPACES)} in the environment before CUDA starts, where cuBLAS reads it",
+            todo=f"set {_WORKSPACE}={_WORKSPACES[0]} for the process, or train with train.mode: hogwild",
+        )
 
 
 def device_metrics(device: torch.device) -> dict[str, Any]:
