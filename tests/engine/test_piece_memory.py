@@ -36,10 +36,7 @@ class ClusterOnPaper:
     def options(self, **options: Any) -> Any:
         cluster = self
 
-        class Task:
-            def options(self, **more: Any) -> Any:
-                return cluster.options(**more)
-
+        class Task:  # as with Ray, options are given once
             def remote(self, *arguments: Any) -> dict[str, Any]:
                 cluster.asked.append(options)
                 return {"memory": options.get("memory", 0)}
