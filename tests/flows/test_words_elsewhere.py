@@ -46,8 +46,8 @@ def test_the_whole_pipeline_on_s3(
     summary = json.loads(first.stdout)
     assert not any(stage["cached"] for stage in summary["stages"])
     keys = [each["Key"] for each in s3.list_objects_v2(Bucket="vecmill", Prefix="store/")["Contents"]]
-    # Eight stages, and the pieces that ingest and vocabulary are put together from, one each.
-    assert sum(key.endswith("manifest.json") for key in keys) == 10
+    # Eight stages, and the pieces that ingest, contract, contamination and vocabulary are put together from, one each.
+    assert sum(key.endswith("manifest.json") for key in keys) == 12
     assert not any(".tmp" in key for key in keys)
 
     again = run(tmp_path, small_config, **s3_server)
