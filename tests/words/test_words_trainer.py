@@ -60,8 +60,11 @@ def test_threads_share_the_work_and_learn_from_the_same_pairs(config):
     assert [result.threads for result in results] == [1, 3]
     one, three = (result.epochs for result in results)
     assert [epoch.n_pairs for epoch in one] == [epoch.n_pairs for epoch in three]
+    # Thirty words: threads meet in the same rows all the time, and the scheduler says how often, so CBOW's first epoch
+    # loses 4 to 6 % more than one thread's. A model that saw a third of the text, as one of them alone would, is 47 %
+    # (skip-gram) and 101 % (CBOW) above in the second epoch.
     for alone, together in zip(one, three, strict=True):
-        assert together.loss == pytest.approx(alone.loss, rel=0.05)
+        assert together.loss == pytest.approx(alone.loss, rel=0.12)
 
 
 def recorded_calls(monkeypatch, config, seed):
