@@ -25,10 +25,10 @@ end_with_this_process()
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("vecmill", deadline=None)
 hypothesis.settings.load_profile("vecmill")
-# Kernels compile once for all the processes that a worker of pytest starts, not once for each. Not shared by workers:
-# numba may mix up two signatures of a function that two processes keep at the same moment.
-os.environ["VECMILL_KERNEL_CACHE"] = tempfile.mkdtemp(prefix="vecmill-kernels-")
-atexit.register(shutil.rmtree, os.environ["VECMILL_KERNEL_CACHE"], ignore_errors=True)
+# Kernels compile once for all workers of pytest and the processes that they start: workers have the starter's folder.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["VECMILL_KERNEL_CACHE"] = tempfile.mkdtemp(prefix="vecmill-kernels-")
+    atexit.register(shutil.rmtree, os.environ["VECMILL_KERNEL_CACHE"], ignore_errors=True)
 # Whatever the person's shell says, tests talk to no server but their own and use no credentials but their own.
 for _name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "MLFLOW_TRACKING_URI"):
     os.environ.pop(_name, None)

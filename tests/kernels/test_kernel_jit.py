@@ -30,6 +30,30 @@ from vecmill.kernels.sampling import mix64
 print(int(mix64(np.uint64(7))), sum(mix64.stats.cache_hits.values()))
 """
 
+# A process that has read the index of a kernel's files waits for the other one to have read it too.
+DOUBLE_SLOWLY = """
+import pathlib, sys, time
+from numba.core.caching import IndexDataCacheFile
+from doubling import double
+name, mine, other = sys.argv[1], *map(pathlib.Path, sys.argv[2:])
+read = IndexDataCacheFile._load_index
+def read_and_wait(self):
+    found = read(self)
+    if mine.exists():  # not at the first reading, which looks for compiled code
+        until = time.monotonic() + 2
+        mine.with_suffix(".read").touch()
+        while not other.with_suffix(".read").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+    mine.touch()
+    return found
+IndexDataCacheFile._load_index = read_and_wait
+double(int(name) if name.isdigit() else float(name))
+"""
+DOUBLE_TWO = """
+from doubling import double
+print(double(3), double(1.5), sum(double.stats.cache_hits.values()))
+"""
+
 
 def run_python(code, **variables):
     environment = {name: value for name, value in os.environ.items() if name != "VECMILL_KERNEL_CACHE"} | variables
@@ -85,6 +109,21 @@ def test_disk_cache_is_used_where_it_is_asked_for(tmp_path):
     assert hits == "0"
     assert len(list(tmp_path.iterdir())) == 1
     assert run_python(CALL_ONE, VECMILL_KERNEL_CACHE=str(tmp_path)).split() == [number, "1"]
+
+
+def test_processes_that_share_a_disk_cache_keep_signatures_apart(tmp_path):
+    (tmp_path / "doubling.py").write_text(
+        "from vecmill.kernels.jit import kernel\n\n\n@kernel\ndef double(x):\n    return x + x\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    variables = {"PYTHONPATH": paths, "VECMILL_KERNEL_CACHE": str(tmp_path / "kernels")}
+    marks = [str(tmp_path / "one"), str(tmp_path / "other")]
+    both = [
+        subprocess.Popen([sys.executable, "-c", DOUBLE_SLOWLY, number, *order], env={**os.environ, **variables})
+        for number, order in (("3", marks), ("1.5", marks[::-1]))
+    ]
+    assert [each.wait() for each in both] == [0, 0]
+    assert run_python(DOUBLE_TWO, **variables).split() == ["6", "3.0", "2"]
 
 
 @pytest.mark.parametrize("name", ["skipgram", "cbow"])

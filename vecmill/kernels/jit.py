@@ -3,11 +3,13 @@
 Kernels compile at their first call, never at import. Their disk cache is off unless the environment variable
 ``VECMILL_KERNEL_CACHE`` names a folder: numba's own cache looks only at the file of the function it compiles, so an
 edit to a helper in another file would go unseen, and sharing it between processes has a record of crashes. Where it
-is on, compiled code lies in a subfolder named by a digest of the sources of this whole room and of numba's version.
+is on, compiled code lies in a subfolder named by a digest of the sources of this whole room and of numba's version,
+and processes that share it write one after the other.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numba
+from numba.core.caching import FunctionCache
 
 # Sums may be reordered and multiplications fused; NaN and infinity stay what they are, because the trainers look for
 # them (`nnan` and `ninf` would let the compiler assume that they never occur).
@@ -27,6 +30,21 @@ COMPILES = not numba.config.DISABLE_JIT
 CACHE_VARIABLE = "VECMILL_KERNEL_CACHE"
 
 F = TypeVar("F", bound=Callable[..., object])
+
+
+class _SharedCache(FunctionCache):  # type: ignore[misc]
+    """numba's cache of one function on disk, to which one process writes at a time.
+
+    numba numbers the files of a function's signatures by an index that it reads, changes and writes. Two processes that
+    do so at the same moment give two signatures one number, and the next process calls the code of the wrong one.
+    """
+
+    def save_overload(self, sig: object, data: object) -> None:
+        folder = Path(self.cache_path)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".writing").open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            super().save_overload(sig, data)
 
 
 def kernel(function: F) -> F:
@@ -55,7 +73,10 @@ def _compiled(function: F, **more: bool) -> F:
     # numba reads its cache folder while it decorates; put back at once, other users of numba keep their own.
     before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(Path(cache_folder) / _room_digest())
     try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        compiled = numba.njit(**options)(function)
+        if COMPILES:
+            compiled._cache = _SharedCache(function)
+        return compiled  # type: ignore[no-any-return]
     finally:
         numba.config.CACHE_DIR = before
 
