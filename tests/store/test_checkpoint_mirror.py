@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from vecmill.errors import StoreError
 from vecmill.store import checkpoint_mirror
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 from vecmill.store.backend_remote import RemoteBackend
+from vecmill.store.checkpoint_mirror import SendingGivenUp
 from vecmill.store.stage import StageReport
 
 LABEL = "train-0123456789abcdef"
@@ -141,7 +143,7 @@ def test_a_damaged_one_is_none(
 def test_a_store_that_takes_none_stops_no_training(
     machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuses(self: RemoteBackend, file: Path, path: str) -> None:
+    def refuses(self: RemoteBackend, file: Path, path: str, given_up: Callable[[], bool]) -> None:
         tried.append(path)
         raise StoreError("the bucket takes no more")
 
@@ -163,11 +165,13 @@ def test_what_is_sent_in_part_leaves_nothing_and_is_tried_less_and_less(
     """A checkpoint may be gigabytes."""
     tried: list[float] = []
 
-    def stops(self: RemoteBackend, file: Path, path: str, put: Callable[..., None] = RemoteBackend.put) -> None:
+    put = RemoteBackend.put
+
+    def stops(self: RemoteBackend, file: Path, path: str, given_up: Callable[[], bool]) -> None:
         if file.name == "progress.json":
             tried.append(time.monotonic())
             raise StoreError("the bucket takes no more")
-        put(self, file, path)
+        put(self, file, path, given_up)
 
     monkeypatch.setattr(RemoteBackend, "put", stops)
     store = machines("first")
@@ -187,8 +191,8 @@ def test_garbage_collection_leaves_one_that_is_being_sent(
 ) -> None:
     store, other, put = machines("first"), machines("second"), RemoteBackend.put
 
-    def swept(self: RemoteBackend, file: Path, path: str) -> None:
-        put(self, file, path)
+    def swept(self: RemoteBackend, file: Path, path: str, given_up: Callable[[], bool]) -> None:
+        put(self, file, path, given_up)
         other.backend.sweep()
 
     monkeypatch.setattr(RemoteBackend, "put", swept)
@@ -285,3 +289,108 @@ def test_forgetting_takes_all(machines: Callable[[str], ArtifactStore]) -> None:
         raise RuntimeError
     machines("second").backend.remove_leftovers()
     assert store.backend.names("checkpoints") == []
+
+
+class Slow:
+    """A storage that takes nothing until it is let: in place of RemoteBackend.put."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, listens: bool) -> None:
+        self.begun, self.let, self.sent, self.given_up = threading.Event(), threading.Event(), [], []
+        self._listens = listens
+        put = RemoteBackend.put
+
+        def slow(backend: RemoteBackend, file: Path, path: str, given_up: Callable[[], bool]) -> None:
+            self.begun.set()
+            for _ in range(2000):
+                if self.let.is_set() or (self._listens and given_up()):
+                    break
+                time.sleep(0.01)
+            if self._listens and given_up():
+                self.given_up.append(path)
+                raise SendingGivenUp
+            put(backend, file, path)
+            self.sent.append(path)
+
+        monkeypatch.setattr(RemoteBackend, "put", slow)
+
+
+def test_a_finished_stage_gives_up_what_is_being_sent(
+    machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, slow = machines("first"), Slow(monkeypatch, listens=True)
+    with caplog.at_level(logging.WARNING, "vecmill"), store.backend.resumable(LABEL):
+        written(store, 1)
+        assert slow.begun.wait(20)
+    assert len(slow.given_up) == 1 and slow.sent == [], "neither this file nor the next"
+    assert store.backend.names(f"checkpoints/{LABEL}") == [] and caplog.messages == []
+    assert sorted(path.name for path in store.backend.checkpoints(LABEL).iterdir()) == ["checkpoint-00000001"]
+
+
+@pytest.mark.parametrize("interrupted", [True, False], ids=["interrupted", "finished"])
+def test_nobody_waits_for_a_storage_that_answers_no_more(
+    machines: Callable[[str], ArtifactStore],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    interrupted: bool,
+) -> None:
+    monkeypatch.setattr(checkpoint_mirror, "_GIVE_UP_SECONDS", 0.1)
+    store, slow = machines("first"), Slow(monkeypatch, listens=False)
+    try:
+        with caplog.at_level(logging.WARNING, "vecmill"), store.backend.resumable(LABEL):
+            written(store, 1)
+            assert slow.begun.wait(20)
+            if interrupted:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        assert interrupted
+    assert slow.sent == [], "the end came first"
+    if not interrupted:
+        store.backend.remove_checkpoints(LABEL)
+    # When it moves again, what came of it goes.
+    slow.let.set()
+    wait_until(lambda: not any(each.name == "checkpoints" for each in threading.enumerate()), 20, "the sender ends")
+    assert store.backend.names(f"checkpoints/{LABEL}") == [] and caplog.messages == []
+
+
+def test_a_stage_that_fails_waits_for_its_last_one(
+    machines: Callable[[str], ArtifactStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, slow = machines("first"), Slow(monkeypatch, listens=True)
+    threading.Timer(0.3, slow.let.set).start()
+    with pytest.raises(RuntimeError, match="lost workers"), store.backend.resumable(LABEL):
+        written(store, 1)
+        assert slow.begun.wait(20)
+        raise RuntimeError("lost workers")
+    assert in_store(store) == "checkpoint-00000001" and slow.given_up == []
+
+
+@pytest.mark.parametrize("where", ["memory", "s3"])
+def test_a_file_that_is_given_up_leaves_nothing(
+    where: str,
+    tmp_path: Path,
+    machines: Callable[[str], ArtifactStore],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor parts of an upload, which S3 would keep, and charge for, unseen."""
+    (tmp_path / "large").write_bytes(bytes(40 << 20))
+    if where == "memory":
+        backend = machines("first").backend
+    else:
+        import boto3
+
+        for name, value in request.getfixturevalue("s3_server").items():
+            monkeypatch.setenv(name, value)
+        bucket = f"given-up-{uuid.uuid4().hex[:8]}"
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket=bucket)
+        backend = ArtifactStore(StoreConfig(uri=f"s3://{bucket}/store", cache=str(tmp_path / "cache"))).backend
+    asked: list[int] = []
+    assert isinstance(backend, RemoteBackend)
+    with pytest.raises(SendingGivenUp):
+        backend.put(tmp_path / "large", "checkpoints/large", lambda: not asked.append(1) and len(asked) > 1)
+    assert len(asked) < 8 and backend.names("checkpoints") == []
+    if where == "s3":
+        assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+    backend.put(tmp_path / "large", "checkpoints/large", lambda: False)
+    assert backend.names("checkpoints") == ["large"]

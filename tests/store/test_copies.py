@@ -9,15 +9,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from vecmill.config.validate import validate
-from vecmill.errors import ConfigError
+from vecmill.errors import ConfigError, StoreError
 from vecmill.pipelines.words import WordsConfig
+from vecmill.store import forget
 from vecmill.store.artifact_store import ArtifactStore, Composition, StoreConfig
-from vecmill.store.copies import Copies
+from vecmill.store.copies import Copies, held_folder, remove_unless_held
+from vecmill.store.gc import Garbage, collect
 from vecmill.store.manifest import Manifest
 from vecmill.store.stage import StageReport
 
@@ -55,6 +58,29 @@ def aged(store: ArtifactStore, key: str, seconds: float) -> None:
 
 def kept(store: ArtifactStore) -> set[str]:
     return {path.parent.name.partition("-")[0] for path in (store.cache / "artifacts").rglob("data.bin")}
+
+
+@contextmanager
+def another_reader(store: ArtifactStore, key: str) -> Iterator[None]:
+    """A process that reads a copy, and is killed at the end."""
+    (folder,) = (store.cache / "artifacts" / "stage").glob(f"{key}-*")
+    code = f"""
+import sys
+from pathlib import Path
+from vecmill.store.copies import Copies
+copies = Copies(Path({str(store.cache / "artifacts")!r}), 10**9)
+copies.use("stage/{folder.name}")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_what_was_used_longest_ago_goes_first(store: ArtifactStore) -> None:
@@ -102,24 +128,11 @@ def test_a_stage_within_a_stage_lets_go_of_its_own_alone(store: ArtifactStore) -
 
 def test_what_another_process_uses_stays(store: ArtifactStore) -> None:
     """A process that was killed uses nothing any more."""
-    manifest = built(store, "a")
-    code = f"""
-import sys
-from pathlib import Path
-from vecmill.store.copies import Copies
-copies = Copies(Path({str(store.cache / "artifacts")!r}), 10**9)
-copies.use("stage/a-{manifest.digest[:16]}")
-print("ready", flush=True)
-sys.stdin.read()
-"""
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    built(store, "a")
+    with another_reader(store, "a"):
         aged(store, "a", 1000)
         built(store, "b", 3 * KB)
         assert kept(store) == {"a", "b"}
-        process.kill()
-        process.wait()
     built(store, "c", 3 * KB)
     assert kept(store) == {"c"}
 
@@ -265,6 +278,100 @@ def test_a_folder_that_is_removed_while_it_is_asked_for(tmp_path: Path, monkeypa
     copies = Copies(tmp_path, KB)
     assert copies.use("stage/a").is_dir()
     assert (tmp_path / "gone").is_dir() and not calls
+
+
+def test_garbage_collection_leaves_what_another_process_reads(store: ArtifactStore) -> None:
+    manifests = [built(store, key) for key in "ab"]
+    with another_reader(store, "a"):
+        collect(store, Garbage(tuple(manifests), 0))
+        assert list(store.manifests()) == []
+        assert kept(store) == {"a"}, "its reader opens the next file"
+    built(store, "c", 3 * KB)
+    assert kept(store) == {"c"}, "it goes like any copy"
+
+
+def test_what_this_process_read_outside_of_a_stage_is_no_hindrance(store: ArtifactStore) -> None:
+    manifest = built(store, "a")
+    store.folder(manifest.ref)
+    collect(store, Garbage((manifest,), 0))
+    assert kept(store) == set() and not list(store.cache.glob("scratch-*"))
+
+
+def test_nothing_is_forgotten_while_a_copy_is_read(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The artifact stays too: else nobody would find the copy again."""
+    manifest = built(store, "a")
+    monkeypatch.setattr(forget, "_READING_SECONDS", 0.3)
+    affected = forget.affected_by(store, [("stage", "a")])
+    with another_reader(store, "a"):
+        with pytest.raises(StoreError) as refusal:
+            forget.remove_affected(store, affected)
+        assert "another process reads" in str(refusal.value) and "stage/a-" in str(refusal.value)
+        assert "fuser -v" in str(refusal.value) and "then forget again" in str(refusal.value)
+        assert kept(store) == {"a"} and store.problem(manifest) is None
+    forget.remove_affected(store, affected)
+    assert kept(store) == set() and list(store.manifests()) == []
+
+
+@pytest.fixture
+def neighbour(store: ArtifactStore) -> ArtifactStore:
+    """Another store with the same cache."""
+    return ArtifactStore(store.config.model_copy(update={"uri": f"{store.config.uri}-of-others"}))
+
+
+def test_of_two_stores_with_one_cache_each_removes_its_own(store: ArtifactStore, neighbour: ArtifactStore) -> None:
+    mine, theirs = built(store, "a"), built_beside(neighbour, "a")
+    assert mine.digest == theirs.digest
+    for each in (store, neighbour):
+        folder = each.checkpoints("stage", "b")
+        folder.mkdir(parents=True)
+        (folder / "half.npy").write_bytes(b"half")
+    with neighbour.backend.scratch("stage-c") as at_work:
+        forget.remove_affected(store, forget.affected_by(store, [("stage", "a")]))
+        assert at_work.is_dir(), "the neighbour is building"
+    assert not store.checkpoints("stage", "b").exists()
+    assert (neighbour.checkpoints("stage", "b") / "half.npy").read_bytes() == b"half"
+    assert [path.parent for path in store.cache.rglob("data.bin")] == [neighbour.folder(theirs.ref)]
+    collect(neighbour, Garbage((theirs,), 0))
+    assert not list(store.cache.rglob("data.bin"))
+
+
+def built_beside(store: ArtifactStore, key: str) -> Manifest:
+    def work(folder: Path) -> StageReport:
+        (folder / "data.bin").write_bytes(key[:1].encode() * KB)
+        return StageReport()
+
+    return store.build("stage", key, {}, {}, {}, work)
+
+
+def test_both_stores_share_the_room(store: ArtifactStore, neighbour: ArtifactStore) -> None:
+    built(store, "a", 2 * KB)
+    aged(store, "a", 1000)
+    built(neighbour, "b", 3 * KB)
+    assert kept(store) == {"b"}
+
+
+def test_what_killed_processes_left_is_forgotten_and_work_is_not(store: ArtifactStore, tmp_path: Path) -> None:
+    left = store.cache / "scratch-stage-a-killed"
+    left.mkdir(parents=True)
+    with store.backend.scratch("stage-b") as at_work:
+        store.backend.remove_leftovers()
+        assert at_work.is_dir() and not left.exists()
+        for folder in (at_work, left):
+            folder.mkdir(exist_ok=True)
+            os.utime(folder, (0, 0))
+        assert store.backend.sweep() == 1
+        assert at_work.is_dir() and not left.exists()
+
+
+def test_without_locks_a_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(number: int, how: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", refuses)
+    with held_folder(tmp_path / "copy"):
+        assert remove_unless_held(tmp_path / "copy", tmp_path / "aside")
+    assert list(tmp_path.iterdir()) == []
+    assert remove_unless_held(tmp_path / "copy"), "it is gone"
 
 
 def test_the_limit_is_written_with_its_unit() -> None:

@@ -48,8 +48,11 @@ class Backend(Protocol):
     def sweep(self) -> int:
         """Remove what killed processes left half-written; gives the number of folders removed."""
 
-    def remove_copies(self, stage: str, key: str) -> None:
-        """Remove checkpoints of an artifact and copies of its files on this machine."""
+    def remove_copies(self, stage: str, key: str) -> list[Path]:
+        """Remove checkpoints of an artifact and copies of its files on this machine.
+
+        Returns the folders of copies that stay, since somebody reads them just now.
+        """
 
     def remove_leftovers(self) -> None:
         """Remove all half-written work on this machine, and checkpoints; for when nobody is at work."""

@@ -102,8 +102,9 @@ class LocalBackend:
                 n_removed += 1
         return n_removed
 
-    def remove_copies(self, stage: str, key: str) -> None:
+    def remove_copies(self, stage: str, key: str) -> list[Path]:
         self.remove_checkpoints(f"{stage}-{key}")
+        return []
 
     def remove_leftovers(self) -> None:
         shutil.rmtree(self.root / _SCRATCH, ignore_errors=True)

@@ -18,8 +18,8 @@ from typing import Any
 from vecmill.errors import StoreError, VecmillError
 from vecmill.store.backend import LinkedFile
 from vecmill.store.byte_scan import ByteScan, scan_objects
-from vecmill.store.checkpoint_mirror import REMOTE_CHECKPOINTS, CheckpointMirror, latest_of, sent_at
-from vecmill.store.copies import Copies
+from vecmill.store.checkpoint_mirror import REMOTE_CHECKPOINTS, CheckpointMirror, SendingGivenUp, latest_of, sent_at
+from vecmill.store.copies import Copies, held_folder, remove_unless_held
 from vecmill.store.digest import sha256_file
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
@@ -49,6 +49,8 @@ class RemoteBackend:
         self._fs = filesystem
         self._root = root.rstrip("/")
         self._cache = cache
+        # Several stores may share a cache. What one of them removes is its own.
+        self._mark = _mark_of(self.uri, filesystem)
         self._memo = memo
         self._copies = Copies(cache / "artifacts", cache_size)
         self._mirrors: dict[str, CheckpointMirror] = {}
@@ -116,15 +118,17 @@ class RemoteBackend:
     @contextmanager
     def scratch(self, label: str) -> Iterator[Path]:
         self._cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f"scratch-{label}-", dir=self._cache) as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix=f"scratch-{label}-", dir=self._cache) as folder,
+            held_folder(Path(folder)),  # `sweep` and `remove_leftovers`, of whatever store, leave it alone
+        ):
             yield Path(folder)
 
     def sweep(self) -> int:
         n_removed = 0
-        for leftover in self._cache.glob("scratch-*"):  # on this host; a live run's are younger than a day
-            if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
-                shutil.rmtree(leftover, ignore_errors=True)
-                n_removed += 1
+        for leftover in self._cache.glob("scratch-*"):  # on this host; where nothing can be locked, their age must do
+            if time.time() - _last_touched(leftover) > _ABANDONED_SECONDS:
+                n_removed += remove_unless_held(leftover)
         for local in (self._cache / "checkpoints").glob("*"):  # of what another machine has finished, or nobody
             if time.time() - _last_touched(local) > _FORSAKEN_SECONDS:
                 shutil.rmtree(local, ignore_errors=True)
@@ -136,24 +140,24 @@ class RemoteBackend:
                 n_removed += 1
         return n_removed
 
-    def remove_copies(self, stage: str, key: str) -> None:
+    def remove_copies(self, stage: str, key: str) -> list[Path]:
         self.remove_checkpoints(f"{stage}-{key}")
-        for copy in (self._cache / "artifacts" / stage).glob(f"{key}-*"):
-            shutil.rmtree(copy, ignore_errors=True)
+        return self._copies.remove(f"{stage}/{key}-*-{self._mark}")
 
     def remove_leftovers(self) -> None:
         if self.names(REMOTE_CHECKPOINTS):
             self.remove(REMOTE_CHECKPOINTS)
-        shutil.rmtree(self._cache / "checkpoints", ignore_errors=True)
+        for local in (self._cache / "checkpoints").glob(f"*-{self._mark}"):
+            shutil.rmtree(local, ignore_errors=True)
         for leftover in self._cache.glob("scratch-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            remove_unless_held(leftover)
 
     def scan(self, scan: ByteScan, passing: Callable[[str], bool]) -> None:
         with self._explained(""):
             scan_objects(scan, self._fs, self._root, self.uri, passing)
 
     def checkpoints(self, label: str) -> Path:
-        return self._cache / "checkpoints" / label
+        return self._cache / "checkpoints" / f"{label}-{self._mark}"
 
     @contextmanager
     def resumable(self, label: str) -> Iterator[None]:
@@ -168,10 +172,22 @@ class RemoteBackend:
             with contextlib.suppress(StoreError):  # the artifact stands; `sweep` finds what is left
                 self.remove(f"{REMOTE_CHECKPOINTS}/{label}")
 
-    def put(self, file: Path, path: str) -> None:
-        """Send a file to a place below the root."""
-        with self._explained(path):
-            self._put(file, self._at(path))
+    def put(self, file: Path, path: str, given_up: Callable[[], bool] = lambda: False) -> None:
+        """Send a file to a place below the root; what is given up in between raises SendingGivenUp."""
+        from fsspec.callbacks import Callback
+
+        class Watch(Callback):  # type: ignore[misc]
+            def relative_update(self, inc: int = 1) -> None:
+                # Raised between two blocks; s3fs then lets the storage drop those that it has.
+                if given_up():
+                    raise SendingGivenUp
+
+        with self._explained(path, passing=(SendingGivenUp,)):
+            try:
+                self._put(file, self._at(path), callback=Watch())
+            except SendingGivenUp:
+                self._remove_quietly(path)
+                raise
 
     def get(self, path: str, file: Path) -> None:
         """Fetch a file from a place below the root."""
@@ -210,18 +226,18 @@ class RemoteBackend:
         self._link_copies(whole, linked)
         return whole
 
-    def _put(self, path: Path, target: str) -> None:
+    def _put(self, path: Path, target: str, **options: Any) -> None:
         # s3fs has an upload's block size apart from that of its other transfers.
         if not self._is_object_store:
             self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
         n_bytes = path.stat().st_size
         parts = {"chunksize": max(S3_BLOCK_BYTES, -(-n_bytes // _S3_MOST_PARTS))} if self._is_s3 else {}
-        self._fs.put_file(str(path), target, **parts)
+        self._fs.put_file(str(path), target, **parts, **options)
 
     def _keep_copies(self, scratch: Path, manifest: Manifest, linked: Mapping[str, LinkedFile]) -> None:
         """What was built on this machine need not be fetched by the stage that reads it here."""
         built = [entry for entry in manifest.files if entry.path not in linked]
-        with contextlib.suppress(OSError), self._copies.held(_copy_of(manifest)) as folder:
+        with contextlib.suppress(OSError), self._copies.held(self._copy_of(manifest)) as folder:
             self._copies.expect(sum(entry.bytes for entry in built))
             for entry in built:
                 target = folder / entry.path
@@ -232,12 +248,12 @@ class RemoteBackend:
     def _link_copies(self, manifest: Manifest, linked: Mapping[str, LinkedFile]) -> None:
         """What lies in the cache as a piece need not be fetched again as a file of what the piece belongs to."""
         for name, each in linked.items():
-            if not (self._copies.path(_copy_of(each.manifest)) / each.entry.path).is_file():
+            if not (self._copies.path(self._copy_of(each.manifest)) / each.entry.path).is_file():
                 continue  # built on another machine, as most pieces of a stage on a cluster are
             with (
                 contextlib.suppress(OSError),
-                self._copies.held(_copy_of(each.manifest)) as source,
-                self._copies.held(_copy_of(manifest)) as folder,
+                self._copies.held(self._copy_of(each.manifest)) as source,
+                self._copies.held(self._copy_of(manifest)) as folder,
             ):
                 copy, target = source / each.entry.path, folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -300,8 +316,8 @@ class RemoteBackend:
         with self._explained(place):
             wanted = [entry for entry in manifest.files if not names or entry.path in names]
             if not wanted:
-                return self._copies.path(_copy_of(manifest))
-            folder = self._copies.use(_copy_of(manifest))
+                return self._copies.path(self._copy_of(manifest))
+            folder = self._copies.use(self._copy_of(manifest))
             for entry in wanted:
                 target = folder / entry.path
                 if target.is_file() and self._memo.sha256(target) == entry.sha256:
@@ -323,13 +339,18 @@ class RemoteBackend:
                     temporary.unlink(missing_ok=True)
         return folder
 
+    def _copy_of(self, manifest: Manifest) -> str:
+        return f"{manifest.stage}/{manifest.key}-{manifest.digest[:16]}-{self._mark}"
+
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         yield
 
 
-def _copy_of(manifest: Manifest) -> str:
-    return f"{manifest.stage}/{manifest.key}-{manifest.digest[:16]}"
+def _mark_of(uri: str, filesystem: Any) -> str:
+    """Tells a store from others whose copies lie in the same cache: by its URL and the server that has it."""
+    endpoint = str(getattr(filesystem, "storage_options", {}).get("endpoint_url") or "")
+    return hashlib.sha256(f"{endpoint.rstrip('/')} {uri}".encode()).hexdigest()[:12]
 
 
 def _last_touched(folder: Path) -> float:

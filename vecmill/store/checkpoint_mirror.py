@@ -9,7 +9,8 @@ the newest one to the store:
 
 and removes what it sent before. A process that is killed while it sends leaves the one before. A prefix begins with the
 time, so that a checkpoint that is only just being sent is known from one that was given up. Nothing here fails a stage:
-a checkpoint that cannot be sent or fetched costs time alone.
+a checkpoint that cannot be sent or fetched costs time alone. Nor does a stage wait for one that nobody needs: when it
+is done, or was interrupted, what is being sent is given up.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +44,12 @@ _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]*")
 _LOOK_SECONDS = 1.0
 # A checkpoint may be gigabytes: what fails is tried again later and later.
 _MOST_WAIT_SECONDS = 300.0
+# What is given up ends with the block that is on its way, or, where nothing moves any more, without anybody waiting.
+_GIVE_UP_SECONDS = 5.0
+
+
+class SendingGivenUp(Exception):
+    """A file was not sent to its end, because nobody needs it any more."""
 
 
 class Place(Protocol):
@@ -59,8 +66,8 @@ class Place(Protocol):
     def remove(self, path: str) -> None:
         """Remove a file or a folder with all it holds; no error where there is none."""
 
-    def put(self, file: Path, path: str) -> None:
-        """Send a file."""
+    def put(self, file: Path, path: str, given_up: Callable[[], bool]) -> None:
+        """Send a file, and leave nothing of it where it is given up in between: then it raises SendingGivenUp."""
 
     def get(self, path: str, file: Path) -> None:
         """Fetch a file."""
@@ -84,6 +91,7 @@ class CheckpointMirror:
         self._prefix = ""  # of its files
         self._is_in_store = False
         self._ended = threading.Event()
+        self._given_up = threading.Event()
         self._warned = False
 
     @property
@@ -93,7 +101,10 @@ class CheckpointMirror:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Fetch what there is, and send what comes while the block runs; when it fails, what is left to send too."""
+        """Fetch what there is, and send what comes while the block runs; when it fails, what is left to send too.
+
+        Where it succeeds nobody needs a checkpoint any more, and who interrupts it wants it to end.
+        """
         with self._told("fetched"):
             self._fetch_newest()
         thread = threading.Thread(target=self._send_all, name="checkpoints", daemon=True)
@@ -108,7 +119,8 @@ class CheckpointMirror:
             raise
         finally:
             self._ended.set()
-            thread.join()
+            self._given_up.set()
+            thread.join(_GIVE_UP_SECONDS)
 
     def _send_all(self) -> None:
         pause = _LOOK_SECONDS
@@ -123,8 +135,11 @@ class CheckpointMirror:
         """Say once what goes wrong, and go on."""
         try:
             yield
+        except SendingGivenUp:
+            return
         except (VecmillError, OSError, ValueError, KeyError, TypeError) as error:
-            level = logging.DEBUG if self._warned else logging.WARNING
+            # What was given up may fail in any way, for its folder is gone.
+            level = logging.DEBUG if self._warned or self._given_up.is_set() else logging.WARNING
             self._warned = True
             log.log(
                 level,
@@ -159,8 +174,10 @@ class CheckpointMirror:
         self._is_in_store = True
         try:
             for path in sorted(checkpoint.iterdir()):
-                self._place.put(path, f"{self._at}/{prefix}/{path.name}")
+                self._place.put(path, f"{self._at}/{prefix}/{path.name}", self._given_up.is_set)
                 files.append({"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
+            if self._given_up.is_set():
+                raise SendingGivenUp
             record = {"checkpoint": checkpoint.name, "prefix": prefix, "sent_at": round(time.time()), "files": files}
             self._place.write(f"{self._at}/{_LATEST}", json.dumps(record).encode())
         except Exception:

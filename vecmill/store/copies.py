@@ -111,11 +111,25 @@ class Copies:
     @contextmanager
     def held(self, name: str) -> Iterator[Path]:
         """The folder of a copy, made if there is none; it stays for the block."""
-        number = _hold(self._root / name)
-        try:
-            yield self._root / name
-        finally:
-            os.close(number)
+        with held_folder(self._root / name) as folder:
+            yield folder
+
+    def remove(self, pattern: str) -> list[Path]:
+        """Remove the copies whose names match, and give those that somebody else uses: they stay.
+
+        What this object used outside of any :meth:`using` it lets go of; so does a thread within one.
+        """
+        found = sorted(self._root.glob(pattern))
+        with self._guard:
+            mine: _Scope | None = getattr(self._here, "scope", None)
+            for scope in (self._others, mine) if mine else (self._others,):
+                for path in found:
+                    if (number := scope.held.pop(path.relative_to(self._root).as_posix(), None)) is not None:
+                        os.close(number)
+        return [path for path in found if not remove_unless_held(path, self._aside())]
+
+    def _aside(self) -> Path:
+        return self._root.parent / f"scratch-{uuid.uuid4().hex[:8]}"
 
     def expect(self, n_bytes: int) -> None:
         """Make room for so many bytes, as far as copies that nobody uses give it."""
@@ -137,7 +151,7 @@ class Copies:
         for each in found:
             if total <= wanted * _KEPT_FRAC:
                 return total
-            if each.remove(self._root.parent / f"scratch-{uuid.uuid4().hex[:8]}"):
+            if each.remove(self._aside()):
                 names.subtract(list(each.files))
                 total -= sum(size for inode, size in each.files.items() if not names[inode])
         if total > wanted and total > self._told_bytes * _TOLD_AGAIN:
@@ -202,6 +216,45 @@ def _most_held(n_held: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, _limits()[1]))
             now = wanted
     return now // 2
+
+
+@contextmanager
+def held_folder(folder: Path) -> Iterator[Path]:
+    """A folder, made if there is none, that nobody who asks for it removes (:func:`remove_unless_held`)."""
+    number = _hold(folder)
+    try:
+        yield folder
+    finally:
+        os.close(number)
+
+
+def remove_unless_held(folder: Path, aside: Path | None = None) -> bool:
+    """Remove a folder with all it holds, unless somebody holds it; True where it is gone.
+
+    ``aside``, on the same disk, is where it goes first: so it is gone in one step, as others see it. On a file system
+    without locks nobody can tell who uses it, and it goes.
+    """
+    try:
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return True
+    except OSError:  # another person's, or too many files are open
+        return False
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        if aside is not None:
+            with contextlib.suppress(FileNotFoundError):
+                folder = folder.rename(aside)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        return False
+    finally:
+        os.close(number)
+    return not folder.exists()
 
 
 def _limits() -> tuple[int, int]:

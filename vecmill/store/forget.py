@@ -7,6 +7,7 @@ finds the documents again and goes on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -16,6 +17,10 @@ from vecmill.store.manifest import ArtifactRef, Manifest
 from vecmill.store.runs import pipelines_with_runs, run_records
 
 Place = tuple[str, str]
+
+# Who reads a copy on this machine, to answer a question or to draw a report, is done in less.
+_READING_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -97,13 +102,30 @@ def remove_affected(store: ArtifactStore, affected: Affected) -> int:
     Returns
     -------
     int : what that gives back, in bytes as stored
+
+    Raises
+    ------
+    StoreError : somebody on this machine goes on reading a copy; the artifact stays as well, so that the next try
+        finds it
     """
     for manifest in affected.artifacts:
         with store.building(manifest.stage, manifest.key):
+            _remove_copies(store, manifest)
             store.remove(manifest.stage, manifest.key)
-            store.backend.remove_copies(manifest.stage, manifest.key)
     store.backend.remove_leftovers()
     return sum(manifest.n_bytes for manifest in affected.artifacts)
+
+
+def _remove_copies(store: ArtifactStore, manifest: Manifest) -> None:
+    deadline = time.monotonic() + _READING_SECONDS
+    while left := store.backend.remove_copies(manifest.stage, manifest.key):
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"another process reads {left[0]}, a copy of what is to be forgotten",
+                expected="nobody who reads it",
+                todo="end the process that does (`fuser -v` with this folder names it), then forget again",
+            )
+        time.sleep(_LOOK_SECONDS)
 
 
 def _origins(manifest: Manifest) -> list[ArtifactRef]:
