@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reference.source_documents import documents_of
 from vecmill.corpus import archives
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.ingest import ingest
 from vecmill.corpus.listing import list_sources
-from vecmill.corpus.sources import read_documents
 from vecmill.errors import SourceError
 from vecmill.store.stage import StageIO
 
@@ -28,7 +28,7 @@ def _read(path: object, on_malformed=None, **settings: object) -> list[tuple[str
         raise error
 
     config = CorpusConfig(sources=(str(path),), **settings)
-    documents = [d for file in list_sources(config) for d in read_documents(file, config, on_malformed or stop)]
+    documents = [d for file in list_sources(config) for d in documents_of(file, config, on_malformed or stop)]
     return [(d.position, d.text) for d in documents]
 
 

@@ -9,12 +9,12 @@ from typing import get_args
 
 import pytest
 
+from reference.source_documents import documents_of
 from vecmill.corpus import naming, tree
 from vecmill.corpus.config import CodeLanguage, CorpusConfig
 from vecmill.corpus.formats import code
 from vecmill.corpus.listing import list_sources
 from vecmill.corpus.record import Document
-from vecmill.corpus.sources import read_documents
 from vecmill.errors import SourceError
 
 _PYTHON = '''#!/usr/bin/env python
@@ -44,7 +44,7 @@ def _read(path: Path, on_malformed=None, **settings: object) -> list[Document]:
         raise error
 
     config = _config(path, **settings)
-    return [d for file in list_sources(config) for d in read_documents(file, config, on_malformed or stop)]
+    return [d for file in list_sources(config) for d in documents_of(file, config, on_malformed or stop)]
 
 
 def test_examples_in_docstrings():

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference.source_documents import documents_of
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.formats import html
 from vecmill.corpus.listing import list_sources
 from vecmill.corpus.record import Document
-from vecmill.corpus.sources import read_documents
 from vecmill.errors import SourceError
 
 _PAGE = """<!DOCTYPE html><html><head><meta charset="{}"><title> Café
@@ -25,7 +25,7 @@ def _read(path: Path, **settings: object) -> list[Document]:
         raise error
 
     config = CorpusConfig(sources=(str(path),), **settings)
-    return [document for file in list_sources(config) for document in read_documents(file, config, stop)]
+    return [document for file in list_sources(config) for document in documents_of(file, config, stop)]
 
 
 def test_examples_in_docstrings():

@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from reference.source_documents import documents_of
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.formats.mail import read_mbox
 from vecmill.corpus.listing import SourceFile, list_sources
 from vecmill.corpus.record import Document
-from vecmill.corpus.sources import read_documents
 from vecmill.errors import SourceError
 
 
@@ -24,7 +24,7 @@ def _read(path: Path, on_malformed=None, **settings: object) -> list[Document]:
         raise error
 
     config = CorpusConfig(sources=(str(path),), **settings)
-    return [d for file in list_sources(config) for d in read_documents(file, config, on_malformed or stop)]
+    return [d for file in list_sources(config) for d in documents_of(file, config, on_malformed or stop)]
 
 
 def _message(subject: str, body: str, **headers: str) -> EmailMessage:

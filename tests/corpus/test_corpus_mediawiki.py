@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from gensim.corpora.wikicorpus import extract_pages
 
+from reference.source_documents import documents_of
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.formats.mediawiki import pages
 from vecmill.corpus.listing import SourceFile, list_sources
-from vecmill.corpus.sources import read_documents
 from vecmill.errors import SourceError
 
 _NAMESPACE = "http://www.mediawiki.org/xml/export-0.11/"
@@ -33,7 +33,7 @@ def _read(path: Path):
         raise error
 
     config = CorpusConfig(sources=(str(path),))
-    return list(read_documents(list_sources(config)[0], config, stop))
+    return list(documents_of(list_sources(config)[0], config, stop))
 
 
 @pytest.mark.parametrize("position", [0, 1])
@@ -50,7 +50,7 @@ def test_finds_the_pages_that_gensim_finds(position):
 
 def test_builtin_sample_is_english_prose(capfd, caplog):
     config = CorpusConfig()
-    texts = [d.text for d in read_documents(list_sources(config)[1], config, lambda error: None)]
+    texts = [d.text for d in documents_of(list_sources(config)[1], config, lambda error: None)]
     prose = "\n".join(texts)
     assert "The concept was first used on a national scale in West Germany, but is today also used in other" in prose
     assert "[[" not in prose

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference.source_documents import documents_of
 from vecmill.corpus.config import CorpusConfig, SourceFormat
 from vecmill.corpus.listing import SourceFile, list_sources
 from vecmill.corpus.record import Document
-from vecmill.corpus.sources import ENTRIES, READERS, read_documents
+from vecmill.corpus.sources import ENTRIES, READERS
 from vecmill.errors import SourceError
 
 
@@ -39,7 +40,7 @@ def _stop(error: SourceError) -> None:
 
 def _read(path: Path, **settings: object) -> list[Document]:
     config = CorpusConfig(sources=(str(path),), **settings)
-    return [document for file in list_sources(config) for document in read_documents(file, config, _stop)]
+    return [document for file in list_sources(config) for document in documents_of(file, config, _stop)]
 
 
 def _refusal(path: Path, content: bytes, **settings: object) -> str:
@@ -144,7 +145,7 @@ def test_bytes_read_are_counted_up_to_the_size_of_the_file(tmp_path, compression
         path.write_bytes(_COMPRESS[compression](content))
         config = CorpusConfig(sources=(str(path),))
         counted: list[int] = []
-        assert list(read_documents(list_sources(config)[0], config, _stop, counted.append))
+        assert list(documents_of(list_sources(config)[0], config, _stop, counted.append))
         assert sum(counted) == path.stat().st_size
 
 
@@ -153,7 +154,7 @@ def test_columns_that_nobody_asked_for_are_counted_too(tmp_path):
     path.write_bytes(_parquet(pa.table({"text": ["x"] * 500_000, "other": range(500_000)})))
     config = CorpusConfig(sources=(str(path),))
     counted: list[int] = []
-    assert sum(1 for _ in read_documents(list_sources(config)[0], config, _stop, counted.append)) == 500_000
+    assert sum(1 for _ in documents_of(list_sources(config)[0], config, _stop, counted.append)) == 500_000
     assert sum(counted) == path.stat().st_size
 
 
@@ -234,7 +235,7 @@ def test_malformed_json_lines(tmp_path, line, message):
     assert "corpus.malformed=skip" in found
     config = CorpusConfig(sources=(str(tmp_path / "a.jsonl"),), **settings)
     skipped: list[SourceError] = []
-    documents = list(read_documents(list_sources(config)[0], config, skipped.append))
+    documents = list(documents_of(list_sources(config)[0], config, skipped.append))
     assert [document.text for document in documents] == ["good", "after"]
     assert message in str(skipped[0])
 
@@ -312,16 +313,16 @@ def test_a_source_that_goes_or_changes_between_listing_and_reading(tmp_path):
     (file,) = list_sources(config)
     path.write_text("longer than before")
     with pytest.raises(SourceError, match=r"a\.txt changed between being listed and being read"):
-        list(read_documents(file, config, _stop))
+        list(documents_of(file, config, _stop))
     path.unlink()
     with pytest.raises(SourceError, match=r"cannot read .*a\.txt \(No such file or directory\); it was there when"):
-        list(read_documents(file, config, _stop))
+        list(documents_of(file, config, _stop))
     path.write_text("one\ntwo")
-    reading = read_documents(list_sources(config)[0], config, _stop)
+    reading = documents_of(list_sources(config)[0], config, _stop)
     next(reading)
     path.write_text("one\ntwo\nthree")
     with pytest.raises(SourceError, match="changed between"):
         list(reading)
     missing = SourceFile("memory://no/a.txt", 1, "", "a.txt", "memory://no/a.txt")
     with pytest.raises(SourceError, match=r"memory://no/a.txt does not exist"):
-        list(read_documents(missing, config, _stop))
+        list(documents_of(missing, config, _stop))

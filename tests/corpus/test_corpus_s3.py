@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reference.source_documents import documents_of
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.documents import iter_documents
 from vecmill.corpus.ingest import ingest
 from vecmill.corpus.listing import list_sources
-from vecmill.corpus.sources import read_documents
 from vecmill.errors import CredentialsError, SourceError, SourceUnavailable, StoreError
 from vecmill.store.remote import explain_remote_error, filesystem
 from vecmill.store.stage import StageIO
@@ -113,7 +113,7 @@ def test_an_object_that_changes_between_listing_and_reading(bucket):
     (file,) = list_sources(config)
     bucket("a.txt", b"two")
     with pytest.raises(SourceError, match=r"a\.txt changed between being listed and being read"):
-        list(read_documents(file, config, lambda error: None))
+        list(documents_of(file, config, lambda error: None))
 
 
 def test_an_object_that_vanishes_between_listing_and_reading(bucket):
@@ -122,7 +122,7 @@ def test_an_object_that_vanishes_between_listing_and_reading(bucket):
     (file,) = list_sources(config)
     bucket.client.delete_object(Bucket=bucket.name, Key="a.txt")
     with pytest.raises(SourceError, match=rf"s3://{bucket.name}/a.txt does not exist"):
-        list(read_documents(file, config, lambda error: None))
+        list(documents_of(file, config, lambda error: None))
 
 
 def test_missing_things(bucket):

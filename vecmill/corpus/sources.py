@@ -47,17 +47,6 @@ ENTRIES: dict[SourceFormat, Entries] = {"zip": zip_entries, "tar": tar_entries}
 def _ignore(n_bytes: int) -> None: ...
 
 
-def read_documents(
-    file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed, advance: Callable[[int], None] = _ignore
-) -> Iterator[Document]:
-    """Stream the documents of one source one by one, otherwise as :func:`read_records`."""
-    for record in read_records(file, config, on_malformed, advance):
-        if isinstance(record, Rows):
-            yield from record.documents()
-        else:
-            yield record
-
-
 def read_records(
     file: SourceFile, config: CorpusConfig, on_malformed: OnMalformed, advance: Callable[[int], None] = _ignore
 ) -> Iterator[Document | Rows]:
