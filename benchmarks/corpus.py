@@ -25,8 +25,7 @@ and with a store, where text is cut into words once and encode reads those (defa
     stored_encode_mwords_per_second       both
     night_share                seconds of a run to which one of the ten files is new, over those of one that reads all
                                ten: ingest, contract, contamination, vocabulary and encode
-    night_processor_share      the same of processor time
-    night_processor_seconds    of each stage: of a full run, and of a night
+    night_processor_share, night_processor_seconds    the same of processor time, and that of each stage
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -53,14 +51,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from reviews import CORPUS_VARIABLE, USUAL_PLACE
+from store_nights import NIGHT_FILES, nights, processor_seconds
 from words import processor
 
-from vecmill.corpus import division
 from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.ingest import ingest
-from vecmill.pipelines.words import WORDS, WordsConfig
-from vecmill.store.artifact_store import ArtifactStore
-from vecmill.store.execute import StageOutcome, run_stage
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.vocabulary.build import build_vocabulary
 from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
@@ -209,19 +204,6 @@ def encode_with_gensim(place: Workplace, *, presplit: bool) -> int:
     return int(n_words)
 
 
-def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
-    result = work()
-    return time.perf_counter() - started, result
-
-
-def processor_seconds(work: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Wall and processor time of all threads."""
-    started = time.process_time()
-    wall, result = seconds(work)
-    return wall, time.process_time() - started, result
-
-
 def measure(place: Workplace, n_bytes: int, rounds: int) -> dict[str, Any]:
     """Medians of rounds in which all sides take turns."""
     # Compiles the kernels, and says how many words there are.
@@ -269,70 +251,6 @@ def measure(place: Workplace, n_bytes: int, rounds: int) -> dict[str, Any]:
         "n_words": n_words,
         "text_mb": n_bytes / 1e6,
     }
-
-
-NIGHT_STAGES = ("ingest", "contract", "contamination", "vocabulary", "encode")
-NIGHT_FILES = 10
-
-
-def nights(folder: Path, texts: Path, rounds: int) -> dict[str, Any]:
-    """Full runs with a store, and nights on which one of ten files is new; medians."""
-    sources = folder / "in"
-    sources.mkdir(parents=True)
-    table = pl.read_parquet(texts)
-    for number in range(NIGHT_FILES):
-        table.gather_every(NIGHT_FILES, number).write_ndjson(sources / f"{number}.jsonl")
-    # As files of 8 MiB are: those of the quick corpus are smaller, and would all be one group.
-    division.LARGE_BYTES = 1
-    new, aside = sources / f"{NIGHT_FILES // 2}.jsonl", folder / "new.jsonl"
-    taken: dict[str, list[dict[str, tuple[float, float]]]] = {"full": [], "night": []}
-    outcomes: dict[str, StageOutcome] = {}
-    for _ in range(rounds):
-        new.rename(aside)
-        run_stages(folder / "store", sources)  # also compiles, and imports Great Expectations
-        aside.rename(new)
-        taken["night"].append(run_stages(folder / "store", sources)[0])
-        shutil.rmtree(folder / "store")
-        found, outcomes = run_stages(folder / "store", sources)
-        taken["full"].append(found)
-        shutil.rmtree(folder / "store")
-    shutil.rmtree(folder)
-
-    def median(run: str, clock: int, *stages: str) -> float:
-        return statistics.median(sum(found[stage][clock] for stage in stages) for found in taken[run])
-
-    n_words = outcomes["vocabulary"].metrics["n_tokens"]
-    return {
-        "stored_count_mwords_per_second": n_words / median("full", 0, "vocabulary") / 1e6,
-        "stored_encode_pass_mwords_per_second": n_words / median("full", 0, "encode") / 1e6,
-        "stored_encode_mwords_per_second": n_words / median("full", 0, "vocabulary", "encode") / 1e6,
-        "night_share": median("night", 0, *NIGHT_STAGES) / median("full", 0, *NIGHT_STAGES),
-        "night_processor_share": median("night", 1, *NIGHT_STAGES) / median("full", 1, *NIGHT_STAGES),
-        "night_processor_seconds": {
-            stage: [round(median(run, 1, stage), 2) for run in ("full", "night")] for stage in NIGHT_STAGES
-        },
-    }
-
-
-def run_stages(store_folder: Path, sources: Path) -> tuple[dict[str, tuple[float, float]], dict[str, StageOutcome]]:
-    """Run the stages up to the token store; wall and processor seconds of each, and what it came to."""
-    config = WordsConfig.model_validate(
-        {
-            "store": {"uri": str(store_folder), "cache": str(store_folder / "cache")},
-            "corpus": {"sources": [str(sources)], "id_column": "doc_id"},
-            "vocabulary": {"token_pattern": "ascii", "min_count": MIN_COUNT},
-            "train": {"kind": "skipgram"},
-        }
-    )
-    store = ArtifactStore(config.store)
-    outcomes: dict[str, StageOutcome] = {}
-    found: dict[str, tuple[float, float]] = {}
-    for name in NIGHT_STAGES:
-        stage = WORDS.stage(name)
-        inputs = {each: outcomes[each].ref for each in stage.inputs}
-        wall, busy, outcomes[name] = processor_seconds(lambda: run_stage(stage, config, store, inputs))  # noqa: B023
-        found[name] = wall, busy
-    return found, outcomes
 
 
 def write_zipf(folder: Path, n_bytes: int, seed: int = 1) -> None:
@@ -467,7 +385,7 @@ def main() -> None:
         place = Workplace(Path(name) / "reviews")
         n_bytes = reviews(place, 1.0 if arguments.full else QUICK_PART)
         found = measure(place, n_bytes, rounds)
-        found |= nights(Path(name) / "nights", place.raw / "reviews.parquet", rounds)
+        found |= nights(Path(name) / "nights", place.raw / "reviews.parquet", rounds, MIN_COUNT)
         found |= memory(Path(name), FULL_ZIPF_BYTES if arguments.full else QUICK_ZIPF_BYTES)
     table = render(found, rounds)
     result = {name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}
