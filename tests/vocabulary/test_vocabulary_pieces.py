@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.division import divide
 from vecmill.corpus.documents import iter_documents
 from vecmill.corpus.listing import SourceFile
-from vecmill.kernels.coded_text import pack_tokens
+from vecmill.errors import VocabularyError
+from vecmill.kernels.coded_text import tally_and_pack
 from vecmill.pipelines.words import WORDS, _sources
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 from vecmill.store.execute import StageOutcome, run_stage
@@ -27,6 +29,7 @@ from vecmill.store.plan import Stage
 from vecmill.store.stage import StageIO, StageReport
 from vecmill.vocabulary.coded import read_blocks
 from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
+from vecmill.vocabulary.count_piece import Counting, count_piece
 from vecmill.vocabulary.token_store import TokenStore
 from vecmill.vocabulary.vocabulary import Vocabulary
 
@@ -294,10 +297,69 @@ def test_kernels_are_met_before_there_are_threads(tmp_path: Path, monkeypatch: p
 
     def packs(*arguments: Any) -> tuple[int, int]:
         met.append(threading.current_thread().name)
-        return pack_tokens(*arguments)
+        return tally_and_pack(*arguments)
 
-    monkeypatch.setattr("vecmill.vocabulary.coded.pack_tokens", packs)
+    monkeypatch.setattr("vecmill.vocabulary.coded.tally_and_pack", packs)
     _write(tmp_path, 1, "a.txt")
+    _write(tmp_path, 2, "b.txt")
     _night(_config(tmp_path, vocabulary=VocabularyConfig(min_count=1, threads=2)))
     assert met[0] == threading.main_thread().name
-    assert len(met) == 2 and met[1] != met[0]
+    assert threading.main_thread().name not in met[1:] and len(set(met)) >= 3
+
+
+def _counting(monkeypatch: pytest.MonkeyPatch, before: Callable[[Counting], None]) -> None:
+    """Have something done before each piece is counted."""
+
+    def counts(counting: Counting, io: StageIO) -> StageReport:
+        before(counting)
+        return count_piece(counting, io)
+
+    counts.__module__, counts.__qualname__ = count_piece.__module__, count_piece.__qualname__
+    monkeypatch.setattr("vecmill.vocabulary.passes.count_piece", counts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "at_once"), [({}, 2), ({"disk": 100_000_000}, 1), ({"memory": 20_000_000, "threads": 2}, 1)]
+)
+def test_two_pieces_are_counted_at_once_where_memory_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], at_once: int
+) -> None:
+    both = threading.Barrier(2)
+    budgets: list[int] = []
+
+    def meets(counting: Counting) -> None:
+        budgets.append(counting.means.memory)
+        if at_once == 2:
+            both.wait(timeout=60)  # for ever, were they counted one by one
+
+    _counting(monkeypatch, meets)
+    for number in range(4):
+        _write(tmp_path, number, f"{number}.txt")
+    config = _config(tmp_path, vocabulary=VocabularyConfig(min_count=1, **settings))
+    _, folders = _night(config)
+    assert budgets == [config.vocabulary.memory // at_once] * 4
+    assert set(_bytes(folders["vocabulary"])) == {"sample.parquet", "vocabulary.parquet"}
+
+
+def test_a_piece_that_fails_ends_the_other_and_leaves_what_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    def fails(counting: Counting) -> None:
+        started.append(threading.current_thread().name)
+        if len(started) == 3:
+            raise VocabularyError("the third piece fails")
+
+    for number in range(12):
+        _write(tmp_path, number, f"{number:02d}.txt")
+    config = _config(tmp_path)
+    with monkeypatch.context() as patched:
+        _counting(patched, fails)
+        with pytest.raises(VocabularyError, match="the third piece fails"):
+            _night(config)
+    assert {name.partition("_")[0] for name in started} == {"piece"}
+    n_finished = len(list(ArtifactStore(config.store).manifests("vocabulary.count")))
+    assert 1 <= n_finished < len(started) <= 12
+    outcomes, _ = _night(config)
+    assert outcomes["vocabulary"].n_pieces_taken_over == n_finished

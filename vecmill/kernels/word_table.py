@@ -253,6 +253,8 @@ def number_words(
 @inlined_kernel
 def _key_of(data: npt.NDArray[np.uint8], start: int, stop: int) -> np.uint64:
     """The key that :func:`find_tokens` computes while it reads."""
+    if start + 8 * ((stop - start + 7) // 8) <= data.shape[0] and stop > start:
+        return key_of_plain(data, start, stop - start, LEAVES)
     short, tail, n_bits = _0, _0, _0
     for pos in range(start, stop):
         tail |= np.uint64(data[pos]) << n_bits

@@ -143,10 +143,11 @@ class LocalBackend:
         else:
             scratch.rename(final)
         _sync(final.parent)
-        for name, each in linked.items():
+        for entry in manifest.files:
+            self._memo.learn(final / entry.path, entry.sha256)
+        for each in linked.values():
             # A new link changes the times by which a file is known, not its content.
             self._memo.learn(self.local_folder(each.manifest) / each.entry.path, each.entry.sha256)
-            self._memo.learn(final / name, each.entry.sha256)
         return manifest
 
     def _link(self, source: Path, target: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -39,9 +39,13 @@ class _LoosePieces:
         *,
         description: str,
         prepare: Prepare | None = None,
+        at_once: int = 1,
+        warm_up: Callable[[], None] | None = None,
     ) -> list[BuiltPiece]:
         if not wanted:
             return []
+        if warm_up is not None:
+            warm_up()
         with track(description, sum(piece.n_bytes for piece in wanted), "bytes") as bar:
             return [self._build(kind, function, piece, replace(self._io, advance=bar.advance)) for piece in wanted]
 

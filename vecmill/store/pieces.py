@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -124,6 +125,8 @@ class StorePieces:
         *,
         description: str,
         prepare: Prepare | None = None,
+        at_once: int = 1,
+        warm_up: Callable[[], None] | None = None,
     ) -> list[BuiltPiece]:
         """See :meth:`vecmill.store.stage.Pieces.build`."""
         stage = f"{self.stage}.{kind}"
@@ -150,10 +153,12 @@ class StorePieces:
                 for n in missing
             ]
             sizes = [wanted[n].n_bytes for n in missing]
+            if warm_up is not None and self.mapper is None:
+                warm_up()
             with track(description, sum(sizes), "bytes") as bar:
                 if len(missing) < len(wanted):
                     bar.note(f"{len(wanted) - len(missing)} of {len(wanted)} pieces taken over")
-                for n, manifest in zip(missing, self._built(jobs, sizes, bar.advance), strict=True):
+                for n, manifest in zip(missing, self._built(jobs, sizes, bar.advance, at_once), strict=True):
                     found[n] = manifest
         built = set(missing)
         self.n_built += len(built)
@@ -207,10 +212,15 @@ class StorePieces:
                 found.append(OlderPiece(manifest.parts["external"], partial(self._folder, manifest)))
         return found
 
-    def _built(self, jobs: list[PieceJob], sizes: list[int], advance: Callable[[float], None]) -> Iterator[Manifest]:
-        if self.mapper is None:
+    def _built(
+        self, jobs: list[PieceJob], sizes: list[int], advance: Callable[[float], None], at_once: int
+    ) -> Iterator[Manifest]:
+        if self.mapper is None and (at_once == 1 or len(jobs) == 1):
             for job in jobs:
                 yield build_piece(job, self.store, advance)
+            return
+        if self.mapper is None:
+            yield from _side_by_side(jobs, self.store, advance, at_once)
             return
         for manifest, n_bytes in zip(
             self.mapper(partial(build_piece, place=self.store.config), jobs), sizes, strict=True
@@ -242,6 +252,33 @@ class StorePieces:
         """See :meth:`vecmill.store.stage.Pieces.link`."""
         assert piece.ref is not None
         self.composition.links[output_name] = (piece.ref, name)
+
+
+class _Unwanted(Exception):
+    """Said to a piece that is being built when another one has failed or the run was stopped."""
+
+
+def _side_by_side(
+    jobs: Sequence[PieceJob], store: ArtifactStore, advance: Callable[[float], None], at_once: int
+) -> Iterator[Manifest]:
+    """Build pieces in threads, so that one computes while another waits for the disk; manifests come in their order."""
+    lock, stopped = threading.Lock(), threading.Event()
+
+    def advance_or_stop(amount: float) -> None:
+        if stopped.is_set():
+            raise _Unwanted
+        with lock:
+            advance(amount)
+
+    with ThreadPoolExecutor(at_once, thread_name_prefix="piece") as pool:
+        building = [pool.submit(build_piece, job, store, advance_or_stop) for job in jobs]
+        try:
+            for each in building:
+                yield each.result()
+        finally:
+            stopped.set()
+            for each in building:
+                each.cancel()
 
 
 def _same_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

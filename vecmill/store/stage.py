@@ -83,6 +83,8 @@ class Pieces(Protocol):
         *,
         description: str,
         prepare: Prepare | None = None,
+        at_once: int = 1,
+        warm_up: Callable[[], None] | None = None,
     ) -> list[BuiltPiece]:
         """The pieces in the order wanted; finished ones stay when a later one fails or the process is killed.
 
@@ -90,6 +92,9 @@ class Pieces(Protocol):
         ----------
         kind : what the pieces of this function are called, ``[a-z]+``; their place in the store is ``<stage>.<kind>``
         description : for the progress bar
+        at_once : so many are built side by side, in threads, where they are built in this process; each says now and
+            then how far it is (``io.advance``), since that is where one ends that nobody wants any more
+        warm_up : called first, in the caller's thread, where any are built in this process
         """
 
     def folder(self, ref: ArtifactRef, *names: str) -> Path | None:

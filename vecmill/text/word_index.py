@@ -33,7 +33,8 @@ from vecmill.text.automaton import automaton_of
 from vecmill.text.rules import TokenRules
 from vecmill.text.sentences import SentenceUnit
 
-_LEAST_BREAK: dict[SentenceUnit, int] = {"sentence": SENTENCE_BREAK, "line": LINE_BREAK, "document": TEXT_BREAK}
+# The smallest break that ends a sentence.
+LEAST_BREAK: dict[SentenceUnit, int] = {"sentence": SENTENCE_BREAK, "line": LINE_BREAK, "document": TEXT_BREAK}
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -84,7 +85,7 @@ class FoundTokens:
         """The words as sentences of the given unit; a sentence without words is none."""
         token_ids = np.empty(len(self.codes), dtype=np.int32)
         offsets = np.empty(len(self.codes) + 1, dtype=np.int64)
-        n_tokens, n_sentences = compact(self.codes, self.breaks, self.targets, _LEAST_BREAK[unit], token_ids, offsets)
+        n_tokens, n_sentences = compact(self.codes, self.breaks, self.targets, LEAST_BREAK[unit], token_ids, offsets)
         return Sentences(token_ids[:n_tokens], offsets[: n_sentences + 1].copy())
 
 

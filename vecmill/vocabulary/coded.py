@@ -24,10 +24,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vecmill.kernels.coded_text import TOKEN_BYTES, pack_tokens, unpack_tokens
+from vecmill.kernels.coded_text import (
+    FIRST_LONG,
+    SHORT_SYMBOLS,
+    TOKEN_SYMBOLS,
+    tally_and_pack,
+    unpack_sentences,
+    unpack_tokens,
+)
 from vecmill.progress import track
 from vecmill.text.arrow_columns import number_column, numbers_of
-from vecmill.text.word_index import FoundTokens, Reading
+from vecmill.text.sentences import SentenceUnit
+from vecmill.text.word_index import LEAST_BREAK, FoundTokens, Reading, Sentences
 from vecmill.vocabulary.counting import CountingTable
 from vecmill.vocabulary.token_batches import available_cores, cut_batch
 
@@ -46,13 +54,13 @@ class CodedBlock:
 
     Attributes
     ----------
-    packed : uint8[n_bytes]
+    packed : uint16[n_symbols]
     words : string[n_words], different ones, in the order of their numbers
     n_tokens, n_texts : how many there are
     keeps : bool[n_texts], the texts that are wanted; None for all
     """
 
-    packed: npt.NDArray[np.uint8]
+    packed: npt.NDArray[np.uint16]
     words: pa.Array
     n_tokens: int
     n_texts: int
@@ -78,6 +86,15 @@ class CodedBlock:
         every = np.arange(int(units.max(initial=-1)) + 1, dtype=np.int32)
         return FoundTokens(codes[:n], breaks[:n], text_offsets, every)
 
+    def sentences(self, units: npt.NDArray[np.int32], unit: SentenceUnit) -> tuple[Sentences, int]:
+        """What :meth:`found` gives as sentences of the given unit, and how many words it gives."""
+        token_ids = np.empty(self.n_tokens + 1, dtype=np.int32)
+        offsets = np.empty(self.n_tokens + 1, dtype=np.int64)
+        keeps = np.ones(self.n_texts, dtype=np.bool_) if self.keeps is None else self.keeps
+        counted = unpack_sentences(self.packed, units, keeps, LEAST_BREAK[unit], token_ids, offsets)
+        n_found, n_tokens, n_sentences = counted
+        return Sentences(token_ids[:n_tokens], offsets[: n_sentences + 1].copy()), n_found
+
 
 class CodingTable(CountingTable):
     """A counting table that also codes the texts that it counts; used by one thread at a time.
@@ -88,37 +105,53 @@ class CodingTable(CountingTable):
 
     _numbers: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
     _entries: npt.NDArray[np.int32] = _numbers
+    _room: npt.NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
 
     def code(self, documents: pa.RecordBatch) -> CodedBlock:
         """Add the words of a row group, and code it."""
-        packed = [np.empty(0, dtype=np.uint8)]
+        packed = [np.empty(0, dtype=np.uint16)]
         n_words = n_tokens = 0
         for batch in cut_batch(documents):
             reading = Reading(self._index, batch.column("text"))
             reading.go_on()
             found = reading.found()
-            n_tokens += self._tallies.add(found)
+            n_tokens += len(found.codes)
             if len(self._numbers) < len(found.targets):
                 more = np.full(len(found.targets) - len(self._numbers), -1, dtype=np.int32)
                 self._numbers = np.concatenate([self._numbers, more])
                 self._entries = np.concatenate([self._entries, more])
-            room = np.empty(TOKEN_BYTES * len(found.codes) + batch.num_rows, dtype=np.uint8)
-            n_bytes, n_words = pack_tokens(
-                found.codes,
-                found.breaks,
-                found.text_offsets,
-                found.targets,
-                self._numbers,
-                self._entries,
-                n_words,
-                room,
-            )
-            packed.append(room[:n_bytes].copy())
+            n_symbols = 0
+            room = self._room_for(found, n_words)
+            for start, stop, first_document, tallies in self._tallies.spans(found):
+                more_symbols, n_words = tally_and_pack(
+                    found.codes,
+                    found.breaks,
+                    found.text_offsets[start : stop + 1],
+                    found.targets,
+                    tallies,
+                    first_document,
+                    self._numbers,
+                    self._entries,
+                    n_words,
+                    room[n_symbols:],
+                )
+                n_symbols += more_symbols
+            packed.append(room[:n_symbols].copy())
         entries = self._entries[:n_words]
         words = self._index.words().take(number_column(entries)).cast(pa.string())
         self._numbers[entries] = -1
         self.write_if_full()
         return CodedBlock(np.concatenate(packed), words, n_tokens, documents.num_rows)
+
+    def _room_for(self, found: FoundTokens, n_words: int) -> npt.NDArray[np.uint16]:
+        """Where the symbols of some texts go, kept from batch to batch."""
+        n_tokens = len(found.codes)
+        each = SHORT_SYMBOLS if n_words + n_tokens < FIRST_LONG else TOKEN_SYMBOLS
+        # One more, since a break is written before it is looked at.
+        n_symbols = each * n_tokens + len(found.text_offsets) + 1
+        if len(self._room) < n_symbols:
+            self._room = np.empty(n_symbols, dtype=np.uint16)
+        return self._room
 
 
 class CodedWriter:
@@ -145,9 +178,9 @@ class CodedWriter:
 
     def append(self, block: CodedBlock) -> None:
         """Append a block."""
-        self._text.write(block.packed.data)
+        self._text.write(block.packed.astype("<u2", copy=False).data)
         self._words.write_batch(pa.record_batch([block.words], schema=_WORDS_SCHEMA))
-        self._sizes.append((len(block.packed), block.n_tokens, block.n_texts))
+        self._sizes.append((block.packed.nbytes, block.n_tokens, block.n_texts))
 
 
 def read_blocks(folders: Iterable[Path], first: int = 0) -> Iterator[CodedBlock]:
@@ -163,7 +196,7 @@ def read_blocks(folders: Iterable[Path], first: int = 0) -> Iterator[CodedBlock]
             text.seek(int(sizes[:skipped, 0].sum()))
             for number in range(skipped, len(sizes)):
                 n_bytes, n_tokens, n_texts = (int(each) for each in sizes[number])
-                packed = np.frombuffer(text.read(n_bytes), dtype=np.uint8)
+                packed = np.frombuffer(text.read(n_bytes), dtype="<u2")
                 yield CodedBlock(packed, words.get_batch(number).column("word"), n_tokens, n_texts)
 
 

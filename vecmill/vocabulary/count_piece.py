@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -94,9 +94,17 @@ class Counting:
     coded: bool
 
 
-def counting_pieces(io: StageIO, rules: TokenRules, sample: SampleSettings, means: Means) -> list[Piece]:
-    """The pieces that count a corpus, in its order: one a shard, or one for all where nothing is kept."""
-    return [
+def counting_pieces(io: StageIO, rules: TokenRules, sample: SampleSettings, means: Means) -> tuple[list[Piece], int]:
+    """The pieces that count a corpus, in its order: one a shard, or one for all where nothing is kept.
+
+    And how many of them ``means`` allow at once: two where half the memory is enough for the threads of one. A limit on
+    disk is one for all that is spilled, so that pieces that share it are counted one by one.
+    """
+    shares = shares_let_through(io)
+    allowed = means.disk is None and means.memory >= 4 * means.n_threads * THREAD_BYTES
+    at_once = 2 if allowed and len(shares) > 1 else 1
+    means = replace(means, memory=means.memory // at_once)
+    wanted = [
         Piece(
             config={
                 "shards": list(share.names),
@@ -109,8 +117,22 @@ def counting_pieces(io: StageIO, rules: TokenRules, sample: SampleSettings, mean
             n_bytes=share.n_bytes,
             memory_bytes=means.memory,
         )
-        for share in shares_let_through(io)
+        for share in shares
     ]
+    return wanted, at_once
+
+
+def compile_counting(rules: TokenRules, *, coded: bool) -> None:
+    """Compile what counts, in the caller's thread.
+
+    What compiling leaves in a thread's part of the heap would come to lie between the tables of that thread, which
+    could then not be given back.
+    """
+    table = CodingTable(rules, None)
+    if coded:
+        table.code(_EMPTY_DOCUMENT)
+    else:
+        table.count(_EMPTY_DOCUMENT.column("text"))
 
 
 def count_piece(counting: Counting, io: StageIO) -> StageReport:
@@ -130,12 +152,7 @@ def count_piece(counting: Counting, io: StageIO) -> StageReport:
         runs = SortedRuns(Path(scratch), means.table_bytes // 4, means.disk)
         memory = 3 * means.table_bytes // 4 // means.n_threads
         tools = Tools(lambda: CodingTable(counting.rules, runs, memory), means.n_threads)
-        # Kernels are compiled before there are threads: what compiling leaves in a thread's part of the heap would come
-        # to lie between its tables, which could then not be given back.
-        if counting.coded:
-            tools.all[0].code(_EMPTY_DOCUMENT)
-        else:
-            tools.all[0].count(_EMPTY_DOCUMENT.column("text"))
+        compile_counting(counting.rules, coded=counting.coded)
 
         def count(documents: pa.RecordBatch) -> CodedBlock | int:
             with tools.one() as table:
@@ -155,7 +172,7 @@ def count_piece(counting: Counting, io: StageIO) -> StageReport:
                     n_tokens += counted
         n_spills = sum(table.n_spills for table in tools.all)
         n_types = _write_counts(tools.all, runs, io.output / COUNTS_NAME)
-    sample.save(io.output / SAMPLE_NAME)
+    sample.save(io.output / SAMPLE_NAME, quickly=True)
     return StageReport(
         metrics={
             "n_documents": n_documents,

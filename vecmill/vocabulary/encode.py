@@ -169,6 +169,9 @@ def _coded_text(io: StageIO) -> list[Path] | None:
 
 
 def _encoded(index: UnitIndex, texts: pa.Array | CodedBlock, unit: SentenceUnit, n_words: int) -> EncodedTexts:
+    if isinstance(texts, CodedBlock) and not index.joins:
+        sentences, n_found = texts.sentences(index.ids(texts.words), unit)
+        return EncodedTexts(sentences, n_found, texts.n_wanted, 0)
     found, _ = index.find(texts)
     if len(index.units) > n_words:
         # Parts of phrases that are too rare to be words by themselves.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from vecmill.vocabulary.count_piece import (
     SAMPLE_NAME,
     Means,
     SampleSettings,
+    compile_counting,
     count_piece,
     counting_pieces,
 )
@@ -108,8 +110,15 @@ def count_exactly(
     ----------
     folder : an existing one, where tables are merged when there are many
     """
-    wanted = counting_pieces(io, rules, sample, means)
-    counted = pieces.build(KIND, count_piece, wanted, description="counting words")
+    wanted, at_once = counting_pieces(io, rules, sample, means)
+    counted = pieces.build(
+        KIND,
+        count_piece,
+        wanted,
+        description="counting words",
+        at_once=at_once,
+        warm_up=partial(compile_counting, rules, coded=io.pieces is not None),
+    )
     runs = SortedRuns(folder, means.table_bytes // 4, means.disk)
     reservoir = sample.empty()
     for piece in counted:

@@ -112,6 +112,15 @@ class UnitIndex:
             enter_pairs((first << 32 | second).astype(np.uint64), name.astype(np.int32), slots)
             self._rounds.append(slots)
 
+    @property
+    def joins(self) -> bool:
+        """Whether there are phrases."""
+        return bool(self._rounds)
+
+    def ids(self, words: pa.Array) -> npt.NDArray[np.int32]:
+        """int32[len(words)], the units that single words are, OUTSIDE for other words."""
+        return self._index.number(words)
+
     def find(self, texts: pa.Array | CodedBlock) -> tuple[FoundTokens, int]:
         """All units of a column of texts, or of texts coded by the same rules, and how many words there are in it.
 

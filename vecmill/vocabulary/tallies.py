@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -50,8 +52,23 @@ class Tallies:
 
     def add(self, found: FoundTokens) -> int:
         """Add the words of texts, each one a document; returns how many words there were, those OUTSIDE left aside."""
+        n_tallied = 0
+        for start, stop, first_document, tallies in self.spans(found):
+            offsets = found.text_offsets[start : stop + 1]
+            n_tallied += tally(found.codes, offsets, found.targets, tallies, first_document)
+        return n_tallied
+
+    def spans(self, found: FoundTokens) -> Iterator[tuple[int, int, int, npt.NDArray[np.int64]]]:
+        """Texts to be added, in spans that have numbers for their documents.
+
+        Yields
+        ------
+        start, stop : of the texts
+        first_document : number of the first of them
+        tallies : int64[room, 2], where a kernel of :mod:`vecmill.kernels.token_counts` adds them
+        """
         self._reach(len(found.targets))
-        n_tallied = start = 0
+        start = 0
         n_texts = len(found.text_offsets) - 1
         while start < n_texts:
             if self._next_document > _LAST:
@@ -59,11 +76,9 @@ class Tallies:
                 self._tallies[:, 1] &= ~_LAST
                 self._next_document = 1
             stop = min(n_texts, start + _LAST + 1 - self._next_document)
-            offsets = found.text_offsets[start : stop + 1]
-            n_tallied += tally(found.codes, offsets, found.targets, self._tallies, self._next_document)
+            yield start, stop, self._next_document, self._tallies
             self._next_document += stop - start
             start = stop
-        return n_tallied
 
     def add_counts(
         self, words: npt.NDArray[np.int32], counts: npt.NDArray[np.int64], documents: npt.NDArray[np.int64]
