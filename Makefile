@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 BASE := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
+# Tests start hundreds of processes; where nothing may be kept, each would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install demo check test test-all bench browse clean
 
 help:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,8 @@ from vecmill.quiet import be_quiet
 
 be_quiet()
 end_with_this_process()
+# A shell's `&` has programs ignore interrupts, and all that they start: then no test could interrupt anything.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("vecmill", deadline=None)
 hypothesis.settings.load_profile("vecmill")
@@ -46,6 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long rooms first, so that at the end no worker of pytest waits for the other one's last file."""
     order = {room: place for place, room in enumerate(_LONG_ROOMS)}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+    gc.freeze()  # what was imported stays; the collector need not look through it again and again
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +106,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
         start_new_session=True,
     )
     try:
-        wait_until(lambda: listens(port), 60, "the S3 server answers", server)
+        wait_until(lambda: listens(port), 200, "the S3 server answers", server)
         unchecked = {"aws_access_key_id": "first", "aws_secret_access_key": "first", "region_name": "us-east-1"}
         iam = boto3.client("iam", endpoint_url=endpoint, **unchecked)
         iam.create_user(UserName="reader")

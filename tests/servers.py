@@ -179,7 +179,7 @@ def postgres() -> Iterator[str]:
         programs = source / "pginstall" / "bin"
         first = [programs / "initdb", "-D", folder / "data", "-U", "ann", "-A", "scram-sha-256", "--no-sync"]
         first += ["-E", "UTF8", "--locale=C", f"--pwfile={folder / 'password'}"]
-        made = subprocess.run(first, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **who)
+        made = subprocess.run(first, cwd=folder, capture_output=True, text=True, timeout=200, check=False, **who)
         assert made.returncode == 0, made.stderr
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
         command = [programs / "postgres", "-D", folder / "data", "-p", str(port)]
@@ -188,8 +188,8 @@ def postgres() -> Iterator[str]:
             server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True, **who)
         try:
             ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-            wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, 60, "PostgreSQL answers", server)
+            wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, 200, "PostgreSQL answers", server)
             yield f"postgresql://ann:{POSTGRES_PASSWORD.replace(' ', '%20').replace('@', '%40')}@127.0.0.1:{port}"
         finally:
             os.kill(server.pid, signal.SIGINT)  # ends sessions; SIGTERM waits for their clients
-            server.wait(timeout=30)
+            server.wait(timeout=200)

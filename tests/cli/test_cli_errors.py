@@ -22,7 +22,7 @@ def vecmill_cli(*arguments: str, cwd: Path, **environment: str) -> subprocess.Co
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=200,
     )
 
 

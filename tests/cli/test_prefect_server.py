@@ -36,7 +36,7 @@ def test_it_ends_when_the_run_is_killed(tmp_path: Path) -> None:
         health = f"{run.stdout.readline().strip()}/health"
         assert answers(health)
         os.kill(run.pid, signal.SIGKILL)
-    wait_until(lambda: not answers(health), 20, "the server ends")
+    wait_until(lambda: not answers(health), 200, "the server ends")
 
 
 def test_a_server_that_cannot_start_says_where_to_look(tmp_path: Path) -> None:

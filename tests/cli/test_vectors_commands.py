@@ -137,7 +137,7 @@ def test_the_program_shows_one_line(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 2 and done.stdout == ""
     assert "says 1000000000 words" in done.stderr and len(done.stderr.strip().splitlines()) == 1

@@ -284,7 +284,7 @@ def test_finished_pieces_survive_a_kill_and_a_half_one_is_not_taken_for_whole(tm
     flag = tmp_path / "started"
     process = subprocess.Popen([sys.executable, tmp_path / "script.py", tmp_path, flag, tmp_path])
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while not flag.exists() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.02)
         assert flag.exists()

@@ -79,8 +79,8 @@ def is_worker(process):
 @needs_torch
 def test_processes_give_the_bytes_of_one_process():
     config = config_of(3, {"precision": "bfloat16", "tiers": 2}, epochs=1, heldout_share=0.05)
+    expected = in_one_process(config)  # first, so that not each of the workers compiles what it needs
     training, metrics = train_in_processes(*corpus(), config, seed=2)
-    expected = in_one_process(config)
     assert training.epochs == expected.epochs
     np.testing.assert_array_equal(training.center_vectors, expected.center_vectors)
     np.testing.assert_array_equal(training.context_vectors, expected.context_vectors)
@@ -92,8 +92,8 @@ def test_processes_give_the_bytes_of_one_process():
 def test_deterministic_mode_gives_the_bytes_of_one_worker():
     # 5 shards among 2 workers: one trains three of them, the other two
     config = config_of(2, mode="deterministic", round_shards=5, epochs=1)
-    training, _ = train_in_processes(*corpus(), config, seed=2)
     local = train_vectors(*corpus(), config_of(1, mode="deterministic", round_shards=5, epochs=1), seed=2)
+    training, _ = train_in_processes(*corpus(), config, seed=2)
     assert training.epochs == local.epochs
     np.testing.assert_array_equal(training.center_vectors, local.center_vectors)
     np.testing.assert_array_equal(training.context_vectors, local.context_vectors)
@@ -121,11 +121,11 @@ def test_a_lost_or_silent_worker_leads_to_a_resume_from_the_last_checkpoint(tmp_
     settings = {"epochs": 3, "checkpoint_minutes": 1e-9, "sample": 0}
     config = config_of(2, {"tiers": 2, "timeout_seconds": 10, "transport": "processes"}, **settings)
     seen = []
+    expected = in_one_process(config)
     watcher = start_killing(tmp_path / "kept", sign, seen)
     training, metrics = train_in_processes(*corpus(), config, seed=2, checkpoints=tmp_path / "kept")
     watcher.join()
     assert metrics["n_restarts"] >= 1 and training.resumed_at > 0
-    expected = in_one_process(config)
     np.testing.assert_array_equal(training.center_vectors, expected.center_vectors)
     assert training.epochs == expected.epochs
     assert len(seen) == 2
@@ -154,9 +154,9 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
         "from vecmill.distributed.launch import train_in_processes\n"
         "from vecmill.words.config import SkipgramConfig\n"
         "def main(folder):\n"
-        "    sentences = planted_synonyms(n_topics=5, n_sentences=2000)\n"
+        "    sentences = planted_synonyms(n_topics=5, n_sentences=20_000)\n"
         "    vocabulary = vocabulary_of(sentences)\n"
-        "    config = SkipgramConfig(dim=8, epochs=5000, checkpoint_minutes=1e-9, threads=1,\n"
+        "    config = SkipgramConfig(dim=8, epochs=10_000, checkpoint_minutes=1e-9, threads=1,\n"
         "                            distributed={'workers': 2})\n"
         "    train_in_processes(*encoded(sentences, vocabulary), vocabulary.counts, config, seed=1,\n"
         "                       checkpoints=Path(folder))\n"
@@ -173,7 +173,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
     finally:
         parent.kill()
         parent.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 200
     while any(Path(f"/proc/{each}").exists() for each in workers):
         assert time.monotonic() < deadline, "workers outlived the process that started them"
         time.sleep(0.05)

@@ -52,7 +52,7 @@ def small_config(text_folder: Path, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A Prefect server on SQLite; gives the environment with which others reach it."""
     home = tmp_path_factory.mktemp("prefect-server")
@@ -73,14 +73,14 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
         start_new_session=True,
     )
     try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/api/health"), 90, "Prefect's server answers", process)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/api/health"), 200, "Prefect's server answers", process)
         yield environment
     finally:
         stop(process)
         log.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def deployed(prefect_server: dict[str, str]) -> dict[str, str]:
     """The server with every pipeline of pipelines.yaml deployed by ``vecmill deploy``."""
     done = subprocess.run(
@@ -90,7 +90,7 @@ def deployed(prefect_server: dict[str, str]) -> dict[str, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return prefect_server

@@ -197,9 +197,9 @@ def test_an_interrupt_keeps_what_is_finished(
     command = [sys.executable, "-m", "vecmill", "run", "words"]
     environment = {**os.environ, **prefect_server}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: "encode" in finished(small_config), 120, "training begins", process)
+        wait_until(lambda: "encode" in finished(small_config), 200, "training begins", process)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=200)
     assert process.returncode == 130, stderr
     assert stderr.splitlines()[-1] == "vecmill: interrupted; finished stages are kept"
     assert "Traceback" not in stderr

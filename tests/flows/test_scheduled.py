@@ -59,9 +59,9 @@ def retry(client: SyncPrefectClient, run_id: Any, environment: dict[str, str]) -
     """
     command = [sys.executable, "-m", "prefect", "flow-run", "retry", str(run_id)]
     for _ in range(3):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
         assert done.returncode == 0, done.stdout + done.stderr
-        wait_until(lambda: state_of(client, run_id) in {"Running", "Completed", "Crashed"}, 60, "the retry begins")
+        wait_until(lambda: state_of(client, run_id) in {"Running", "Completed", "Crashed"}, 200, "the retry begins")
         if state_of(client, run_id) != "Crashed":
             return
     pytest.fail("the run crashed after each retry")
@@ -92,7 +92,7 @@ def test_scheduled_runs_appear_at_two_in_their_zone(client: SyncPrefectClient) -
         found = client.read_flow_runs()
         return [each for each in found if each.deployment_id == deployment.id]
 
-    scheduled = wait_until(runs, 120, "the scheduler creates runs of words-nightly")
+    scheduled = wait_until(runs, 200, "the scheduler creates runs of words-nightly")
     times = sorted(each.expected_start_time.astimezone(ZoneInfo("Europe/Berlin")) for each in scheduled)
     assert {(each.hour, each.minute) for each in times} == {(2, 0)}
     assert times[0] > datetime.now(UTC)
@@ -111,7 +111,7 @@ def test_plain_prefect_deploys_the_file_as_it_is(deployed: dict[str, str], clien
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(client.read_automations_by_name(WATCH_NAME)) == 1
@@ -124,11 +124,11 @@ def test_a_run_completes_and_the_next_is_all_cached(
 ) -> None:
     for expected in ("Completed", "Cached"):
         run_id = trigger(client, small_config)
-        wait_until(lambda run_id=run_id: finished(client, run_id), 150, "the run ends", worker)
+        wait_until(lambda run_id=run_id: finished(client, run_id), 200, "the run ends", worker)
         assert state_of(client, run_id) == "Completed"
         wait_until(
             lambda run_id=run_id, expected=expected: task_states(client, run_id) == dict.fromkeys(STAGES, expected),
-            20,
+            200,
             f"all tasks are {expected}",
         )
 
@@ -140,11 +140,11 @@ def test_a_killed_flow_crashes_and_its_retry_resumes_where_it_died(
     small_config["train"]["dim"] = 100
     run_id = trigger(client, small_config)
     store = ArtifactStore(StoreConfig(**small_config["store"]))
-    wait_until(lambda: list(store.manifests("encode")), 120, "the run reaches training", worker)
-    wait_until(lambda: task_states(client, run_id).get("train") == "Running", 30, "training runs")
+    wait_until(lambda: list(store.manifests("encode")), 200, "the run reaches training", worker)
+    wait_until(lambda: task_states(client, run_id).get("train") == "Running", 200, "training runs")
     (record,) = Path(small_config["store"]["uri"]).glob("runs/words/*.json")
     os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
-    wait_until(lambda: state_of(client, run_id) == "Crashed", 60, "the worker reports the crash", worker)
+    wait_until(lambda: state_of(client, run_id) == "Crashed", 200, "the worker reports the crash", worker)
     assert list(store.manifests("train")) == []
 
     retry(client, run_id, deployed)
@@ -156,7 +156,7 @@ def test_a_killed_flow_crashes_and_its_retry_resumes_where_it_died(
             states.get(name) == "Completed" for name in ("train", "evaluate", "register")
         )
 
-    wait_until(resumed, 20, "stages before training are cached, the others built")
+    wait_until(resumed, 200, "stages before training are cached, the others built")
 
 
 def test_a_run_whose_host_is_lost_ends_crashed(
@@ -166,7 +166,7 @@ def test_a_run_whose_host_is_lost_ends_crashed(
     small_config["train"]["epochs"] = 5_000
     small_config["train"]["dim"] = 100
     run_id = trigger(client, small_config)
-    wait_until(lambda: task_states(client, run_id).get("train") == "Running", 150, "training runs", worker)
+    wait_until(lambda: task_states(client, run_id).get("train") == "Running", 200, "training runs", worker)
     (record,) = Path(small_config["store"]["uri"]).glob("runs/words/*.json")
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()

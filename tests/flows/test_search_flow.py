@@ -41,7 +41,7 @@ SEARCH = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _prefect() -> Iterator[None]:
-    with prefect_test_harness():
+    with prefect_test_harness(server_startup_timeout=200):
         yield
 
 

@@ -30,10 +30,16 @@ def run(folder: Path, config: dict[str, Any], **environment: str) -> subprocess.
 
 
 def test_the_whole_pipeline_on_s3(
-    tmp_path: Path, text_folder: Path, small_config: dict[str, Any], s3_server: dict[str, str]
+    tmp_path: Path,
+    text_folder: Path,
+    small_config: dict[str, Any],
+    s3_server: dict[str, str],
+    prefect_server: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import boto3
 
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server["PREFECT_API_URL"])
     s3 = boto3.client("s3", endpoint_url=s3_server["AWS_ENDPOINT_URL"], **credentials(s3_server))
     s3.create_bucket(Bucket="vecmill")
     for path in text_folder.glob("*.txt"):

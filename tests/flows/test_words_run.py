@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,12 @@ def built(summary: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def first(place: Path) -> dict[str, Any]:
-    return run(place)
+def first(place: Path, prefect_server: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """The run that starts a Prefect of its own; those after it find one that is running."""
+    summary = run(place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", prefect_server["PREFECT_API_URL"])
+        yield summary
 
 
 def test_the_first_run_builds_everything(place: Path, first: dict[str, Any]) -> None:
@@ -116,7 +121,7 @@ def test_the_readmes_snippet_answers(place: Path, first: dict[str, Any]) -> None
     lines = block.splitlines()
     shown = [*lines, "print(sorted(vectors.columns), len(vectors.loc[0, 'vector']), len(found.loc[0, 'neighbours']))"]
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(shown)], cwd=place, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", "\n".join(shown)], cwd=place, capture_output=True, text=True, check=False, timeout=200
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "['known', 'vector', 'word'] 16 5"

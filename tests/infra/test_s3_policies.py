@@ -93,7 +93,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterat
         start_new_session=True,
     )
     try:
-        wait_until(lambda: listens(port), 60, "the S3 server answers", server)
+        wait_until(lambda: listens(port), 200, "the S3 server answers", server)
         unchecked = {"aws_access_key_id": "first", "aws_secret_access_key": "first", "region_name": "us-east-1"}
         boto3.client("s3", endpoint_url=endpoint, **unchecked).create_bucket(Bucket="vecmill")
         boto3.client("s3", endpoint_url=endpoint, **unchecked).put_object(Bucket="vecmill", Key="mlflow/m", Body=b"m")

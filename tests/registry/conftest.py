@@ -200,7 +200,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> I
         # A session of its own, so that the workers can be stopped together with the server.
         server = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
-            wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 120, "MLflow's server", server)
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 200, "MLflow's server", server)
             yield f"http://127.0.0.1:{port}"
         finally:
             stop(server)

@@ -32,7 +32,7 @@ def registration_of(io: StageIO) -> dict[str, Any]:
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=200, check=False
     )
 
 

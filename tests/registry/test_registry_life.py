@@ -30,7 +30,7 @@ def opened(browser: str, address: str, folder: Path, awaited: str) -> str:
     command += ["--virtual-time-budget=20000", "--dump-dom", address]
     until = time.monotonic() + 120
     while True:
-        page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+        page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout
         if awaited in page or time.monotonic() > until:
             return page
 

@@ -70,7 +70,7 @@ def test_another_machine_goes_on_from_the_newest(machines: Callable[[str], Artif
     with pytest.raises(Killed), first.backend.resumable(LABEL):
         for number in (1, 2):
             written(first, number, f"vectors {number}".encode())
-            wait_until(lambda n=number: in_store(first).endswith(str(n)), 20, "it is sent")
+            wait_until(lambda n=number: in_store(first).endswith(str(n)), 200, "it is sent")
         raise Killed
     with second.backend.resumable(LABEL):
         assert found(second) == {
@@ -78,7 +78,7 @@ def test_another_machine_goes_on_from_the_newest(machines: Callable[[str], Artif
             "checkpoint-00000002/progress.json": b"2",
         }
         written(second, 3)
-        wait_until(lambda: in_store(second) == "checkpoint-00000003", 20, "it is sent")
+        wait_until(lambda: in_store(second) == "checkpoint-00000003", 200, "it is sent")
     # One is kept, and what stands here that is newer than the store's is not overwritten.
     assert len(second.backend.names(f"checkpoints/{LABEL}")) == 2
     assert sorted(path.name for path in second.backend.checkpoints(LABEL).iterdir()) == ["checkpoint-00000003"]
@@ -105,7 +105,7 @@ def test_they_end_with_the_artifact_and_are_no_stage(machines: Callable[[str], A
     def work(folder: Path) -> StageReport:
         with store.resumable(stage, key):
             written(store, 1)
-            wait_until(lambda: in_store(store), 20, "it is sent")
+            wait_until(lambda: in_store(store), 200, "it is sent")
             assert store.stages() == []
         return StageReport()
 
@@ -135,7 +135,7 @@ def test_a_damaged_one_is_none(
     with caplog.at_level(logging.WARNING, "vecmill"), second.backend.resumable(LABEL):
         assert found(second) == {}
         written(second, 1)
-        wait_until(lambda: second.backend.read(f"checkpoints/{LABEL}/latest.json") != record, 20, "it is sent")
+        wait_until(lambda: second.backend.read(f"checkpoints/{LABEL}/latest.json") != record, 200, "it is sent")
     assert "a checkpoint of train could not be fetched" in caplog.text
     assert not list(tmp_path.rglob("escaped"))
 
@@ -152,7 +152,7 @@ def test_a_store_that_takes_none_stops_no_training(
     store = machines("first")
     with caplog.at_level(logging.WARNING, "vecmill"), store.backend.resumable(LABEL):
         written(store, 1)
-        wait_until(lambda: len(tried) > 2, 20, "it is tried again")
+        wait_until(lambda: len(tried) > 2, 200, "it is tried again")
     assert caplog.messages == [
         "a checkpoint of train could not be sent (the bucket takes no more); without one in the store, another "
         "machine begins the stage anew"
@@ -177,7 +177,7 @@ def test_what_is_sent_in_part_leaves_nothing_and_is_tried_less_and_less(
     store = machines("first")
     with pytest.raises(Killed), store.backend.resumable(LABEL):
         written(store, 1)
-        wait_until(lambda: len(tried) > 4, 20, "it is tried again")
+        wait_until(lambda: len(tried) > 4, 200, "it is tried again")
         raise Killed
     assert store.backend.names(f"checkpoints/{LABEL}") == []
     assert tried[4] - tried[3] > 0.6, "0.05 s, and then twice as long each time"
@@ -213,14 +213,14 @@ def test_the_next_is_fetched_if_one_goes_meanwhile(
     def late(self: RemoteBackend, path: str, file: Path) -> None:
         if todo:
             written(first, todo.pop())
-            wait_until(lambda: in_store(first).endswith("2"), 20, "it is sent")
-            wait_until(lambda: len(first.backend.names(f"checkpoints/{LABEL}")) == 2, 20, "the one before is gone")
+            wait_until(lambda: in_store(first).endswith("2"), 200, "it is sent")
+            wait_until(lambda: len(first.backend.names(f"checkpoints/{LABEL}")) == 2, 200, "the one before is gone")
         get(self, path, file)
 
     monkeypatch.setattr(RemoteBackend, "get", late)
     with pytest.raises(Killed), first.backend.resumable(LABEL):
         written(first, 1)
-        wait_until(lambda: in_store(first), 20, "it is sent")
+        wait_until(lambda: in_store(first), 200, "it is sent")
         with second.backend.resumable(LABEL):
             assert {name.partition("/")[0] for name in found(second)} == {"checkpoint-00000002"}
         raise Killed
@@ -263,7 +263,7 @@ def test_one_that_the_trainer_takes_away_meanwhile_is_not_sent_in_part(
         lambda self, path, content, write=RemoteBackend.write: (seen.add(content.decode()), write(self, path, content)),
     )
     with store.backend.resumable(LABEL):
-        wait_until(lambda: in_store(store), 20, "it is sent")
+        wait_until(lambda: in_store(store), 200, "it is sent")
     assert [json.loads(each)["checkpoint"] for each in seen] == ["checkpoint-00000002"]
 
 

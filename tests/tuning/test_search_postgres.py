@@ -95,7 +95,7 @@ def test_workers_that_widen_a_search_at_once_take_it_over_once(postgres_database
 
 
 def test_threads_of_one_process_share_a_postgres(postgres_database: str) -> None:
-    together = threading.Barrier(4, timeout=60)
+    together = threading.Barrier(4, timeout=200)
 
     def meet(values: Mapping[str, object], share: float) -> Evaluation:
         together.wait()

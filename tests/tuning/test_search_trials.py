@@ -234,7 +234,7 @@ def test_another_fault_ends_the_search_and_keeps_what_is_finished(storage: str) 
 
 
 def test_trials_run_side_by_side(storage: str) -> None:
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=200)
 
     def meet(values: Mapping[str, object], share: float) -> Evaluation:
         together.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import itertools
 import json as json_module
@@ -83,8 +84,7 @@ def _run_flow(target: Target, plan: list[PlannedStage], console: Console, debug:
     sink = TerminalBars(console) if console.is_terminal else LogLines(console)
     # Libraries below may print; on stdout only the result belongs.
     with contextlib.redirect_stdout(sys.stderr), show_progress_on(sink), _prefect_api(home, console):
-        # Late and by name: flows stand above the library, and importing Prefect takes longer than a cached run may.
-        adhoc = importlib.import_module("flows.adhoc")
+        adhoc = _import_flows()
         summary: dict[str, Any] = adhoc.run_here(target.deployment.entrypoint, target.config, target.refresh)
     return summary
 
@@ -102,9 +102,22 @@ def _prefect_api(home: Path, console: Console) -> Iterator[None]:
             server = stack.enter_context(prefect_server(home))
             os.environ["PREFECT_API_URL"] = server.api_url
             stack.callback(os.environ.pop, "PREFECT_API_URL", None)
-            importlib.import_module("flows.adhoc")  # while the server starts
+            _import_flows()  # while the server starts
             server.wait()
         yield
+
+
+def _import_flows() -> Any:
+    """Import what runs flows; late and by name: flows stand above the library, and Prefect takes long to import.
+
+    Meanwhile nobody looks for garbage among the half a million objects that come and stay, nor later.
+    """
+    gc.disable()
+    try:
+        return importlib.import_module("flows.adhoc")
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _set_up_logging(console: Console, debug: bool) -> None:
