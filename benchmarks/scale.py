@@ -2,22 +2,23 @@
 
     python benchmarks/scale.py --quick | --full [--workers 1 2 4 8 16] [--ways touches mean] [--seeds 3] [--write]
                                [--report] [--seed N]
+    python benchmarks/scale.py --cost [--part 0.5] [--repeats 3] [--write]
 
 Quality: skip-gram of 100 dimensions on the reviews (``benchmarks/reviews.py``), trained by 1 to 16 logical workers of
 one process, one thread each, with changes combined by touches and, beside it, by a plain mean. Scores are Spearman
 correlations. The loss of n workers is the score of one worker minus that of n, means over seeds, mean over
 WordSim-353, SimLex-999 and MEN.
 
-Cost: bytes are counted as they would travel. Seconds are processor time of training and of exchanges, so that a busy
-machine disturbs them little. The cost model (``vecmill/distributed/cost.py``) predicts words a second of 1 to 64
-machines at 10 and 100 Gbit/s. A simulation lets every worker of a real training keep a clock of its own, adds the delay
-of each message as it really was to those clocks, and is compared with the prediction for 2 to 16 workers.
+Cost: bytes are counted as they would travel. The cost model (``vecmill/distributed/cost.py``) predicts words a second
+of 1 to 64 machines at 10 and 100 Gbit/s. A simulation lets every worker of a real training keep a clock of its own,
+adds the delay of each message as it really was to those clocks, and is compared with the prediction for 2 to 16
+workers. ``--cost`` measures that alone, see ``scale_cost.py``; nothing else should be at work then.
 
 Text beyond memory is ``benchmarks/beyond_memory.py``'s: what it kept is taken over, and with ``--quick`` it runs on
 little text, of which starting takes most.
 
 The last line is RESULT and one JSON object: ``linearity_ratio``, ``spearman_loss_8``, ``spearman_loss_16``,
-``cost_model_error_frac`` (the largest, mean over seeds; ``cost_model_error_frac_worst_run`` of single trainings),
+``cost_model_error_frac`` (the largest, see ``scale_cost.py``),
 ``bytes_per_word`` (of 8 workers, what all send for a word that one of them trains). With ``--write`` each training is
 kept in results/scale.json at once, and one that stands there is not repeated; ``--report`` trains nothing and draws
 table and plot from what is kept; ``--seed`` trains one seed alone.
@@ -39,6 +40,7 @@ import numpy as np
 from beyond_memory import RESULTS as BEYOND_RESULTS
 from beyond_memory import measured, result_of
 from reviews import Corpus, read_corpus
+from scale_cost import LINKS, described, expanded, histogram, measured_cost, predict, simulated
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/scale.json"
@@ -46,8 +48,6 @@ PLOT = ROOT / "docs/images/scale.svg"
 SIMILARITY = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "men": "MEN"}
 WAYS = {"touches": "by touches", "mean": "plain mean"}
 QUICK = {"part": 0.05, "epochs": 1, "seeds": 1, "workers": [1, 4, 8, 16]}
-MACHINES = (1, 2, 4, 8, 16, 32, 64)
-LINKS = {"10 Gbit/s": (10e9 / 8, 50e-6), "100 Gbit/s": (100e9 / 8, 10e-6)}
 
 
 def train(corpus: Corpus, workers: int, way: Any, epochs: int, seed: int) -> dict[str, Any]:
@@ -78,24 +78,8 @@ def train(corpus: Corpus, workers: int, way: Any, epochs: int, seed: int) -> dic
         "n_words": n_words,
         "compute_seconds": round(sum(sum(each.compute_seconds) for each in shared.rounds), 2),
         "exchange_seconds": round(sum(each.exchange_seconds for each in shared.rounds), 2),
-        "simulated": {name: _simulated(shared.rounds, workers, *link) for name, link in LINKS.items()},
+        "simulated": {name: simulated(shared.rounds, workers, *link) for name, link in LINKS.items()},
     }
-
-
-def _simulated(rounds: Any, workers: int, bytes_per_second: float, latency: float) -> float:
-    """Words a second by the workers' own clocks: each round lasts as long as its slowest worker and its messages.
-
-    The first rounds, in which caches are cold, are left out.
-    """
-    from vecmill.distributed.cost import Link
-
-    link, seconds = Link(bytes_per_second, latency), 0.0
-    kept = rounds[len(rounds) // 20 :]
-    for each in kept:
-        seconds += max(each.compute_seconds)
-        if workers > 1:
-            seconds += each.exchange_seconds / workers + link.seconds(each.halves)
-    return round(sum(each.words for each in kept) / seconds, 1)
 
 
 class Runs:
@@ -168,56 +152,6 @@ def measure(runs: Runs, options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def predict(runs: Runs, counts: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """Predicted words a second, and how far the simulation is from them."""
-    from vecmill.distributed.cost import CostModel, Link
-    from vecmill.distributed.replicas import round_words
-    from vecmill.words.config import SkipgramConfig
-    from vecmill.words.touch_rates import touch_rates
-
-    config = SkipgramConfig()
-    # measured where the rows are what is predicted: the same training with another number of workers
-    mine = [each for each in runs.kept if each["way"] == "touches" and each["workers"] > 1]
-    mine = [each for each in mine if (each["part"], each["epochs"]) == (options.part, options.epochs)]
-    if not mine:
-        return {}
-    rates = touch_rates(counts, sample=config.sample, negative_exponent=config.negative_exponent, negative_samples=5)
-    n_tokens = mine[0]["n_words"] // options.epochs
-    speed = statistics.median(each["n_words"] / each["compute_seconds"] for each in mine)
-    row_seconds = statistics.median(each["exchange_seconds"] / each["n_rows"] for each in mine)
-
-    def model(workers: int) -> CostModel:
-        distributed = config.distributed
-        words = round_words(distributed.sync_words, n_tokens // workers)
-        return CostModel(rates, config.dim, words, distributed.tiers, distributed.precision, speed, row_seconds)
-
-    result: dict[str, Any] = {"words_per_second_alone": round(speed), "row_nanoseconds": round(row_seconds * 1e9, 1)}
-    result["predicted"] = {
-        name: {str(n): round(model(n).speed(n, Link(*link))) for n in MACHINES} for name, link in LINKS.items()
-    }
-    errors, checks = [], []
-    for each in mine:
-        for name, link in LINKS.items():
-            predicted, simulated = model(each["workers"]).speed(each["workers"], Link(*link)), each["simulated"][name]
-            errors.append(abs(predicted / simulated - 1))
-            checks.append({"workers": each["workers"], "link": name, "seed": each["seed"], "simulated": simulated})
-            checks[-1] |= {"predicted": round(predicted), "error_frac": round(predicted / simulated - 1, 4)}
-        sent = sum(model(each["workers"]).bytes_per_round(each["workers"]))
-        words = model(each["workers"]).sync_words
-        checks.append({"workers": each["workers"], "seed": each["seed"], "bytes_per_word": each["bytes_per_word"]})
-        checks[-1] |= {"predicted_bytes_per_word": round(sent / words, 2)}
-    of_seeds: dict[tuple[int, str], list[float]] = {}
-    for each in mine:
-        for name, speed_found in each["simulated"].items():
-            of_seeds.setdefault((each["workers"], name), []).append(speed_found)
-    means = [
-        abs(model(workers).speed(workers, Link(*LINKS[name])) / statistics.mean(found) - 1)
-        for (workers, name), found in of_seeds.items()
-    ]
-    result |= {"cost_model_error_frac": round(max(means), 4), "cost_model_error_frac_worst_run": round(max(errors), 4)}
-    return result | {"checks": checks}
-
-
 def beyond_memory(options: argparse.Namespace) -> dict[str, Any]:
     """The figures of the pipeline on text beyond memory: those kept, or new ones where there are none."""
     if not options.quick and BEYOND_RESULTS.exists():
@@ -248,21 +182,7 @@ def render(result: dict[str, Any], options: argparse.Namespace) -> str:
             title = WAYS[way] if workers != "1" else ""
             lines.append(f"| {workers} | {title} | {row['seeds']} | {scores} | {loss} | {sent} |")
     if "predicted" in result:
-        lines += [
-            "",
-            f"Predicted words a second of machines with one training thread each, {result['words_per_second_alone']:,} "
-            f"words a second alone, {result['row_nanoseconds']:.0f} ns of processor time for a row in an exchange. The "
-            f"simulation is off by {100 * result['cost_model_error_frac']:.1f} % at most "
-            f"(mean over seeds; {100 * result['cost_model_error_frac_worst_run']:.1f} % in the worst training), with "
-            f"{', '.join(sorted({str(each['workers']) for each in result['checks']}, key=int))} workers.",
-            "",
-            f"| machines | {' | '.join(LINKS)} |",
-            f"| ---: |{' ---: |' * len(LINKS)}",
-        ]
-        for n in MACHINES:
-            speeds = (result["predicted"][name][str(n)] for name in LINKS)
-            alone = result["predicted"]["10 Gbit/s"]["1"]
-            lines.append(f"| {n} | {' | '.join(f'{each:,} ({each / alone:.1f} ×)' for each in speeds)} |")
+        lines += ["", *described(result)]
     return "\n".join(lines)
 
 
@@ -302,6 +222,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="train this one alone")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--cost", action="store_true", help="measure what words and rows cost, and nothing else")
+    parser.add_argument("--repeats", type=int, default=3, help="for --cost: of all trainings")
     parser.add_argument("--report", action="store_true", help="train nothing")
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.name}")
     options = parser.parse_args()
@@ -325,9 +247,19 @@ def main() -> None:
         def corpus() -> Corpus:
             if not corpora:
                 corpora.append(read_corpus(Path(name), part=options.part))
-                written.setdefault("counts", {})[str(options.part)] = _histogram(corpora[0].counts)
+                written.setdefault("counts", {})[str(options.part)] = histogram(corpora[0].counts)
             return corpora[0]
 
+        if options.cost:
+            written["cost"] = measured_cost(corpus(), options.part, options.repeats)
+            if options.write:
+                keep(runs.kept)
+            figures = predict(written["cost"], expanded(_counts_of(written, options.part)))
+            print("\n".join(described(figures)))
+            print(f"RESULT {json.dumps(figures)}")
+            return
+        if options.quick:
+            written["cost"] = measured_cost(corpus(), options.part, 1)
         if not options.report:
             from vecmill.store.closure import code_digest
 
@@ -337,9 +269,13 @@ def main() -> None:
                 for way in options.ways:
                     for workers in options.workers:
                         runs.run(corpus, place_of(options, workers, way, seed), code)
+    if options.write and runs.kept:  # what is kept, and not only what was asked for this time, is drawn
+        mine = [each for each in runs.kept if (each["part"], each["epochs"]) == (options.part, options.epochs)]
+        every = {"ways": list(WAYS), "workers": sorted({each["workers"] for each in mine})}
+        vars(options).update(every, seeds=max(each["seed"] for each in mine))
     result = measure(runs, options)
-    if str(options.part) in written.get("counts", {}):
-        result |= predict(runs, _counts(written["counts"][str(options.part)]), options)
+    if "cost" in written:
+        result |= predict(written["cost"], expanded(_counts_of(written, options.part)))
     result |= beyond_memory(options)
     table = render(result, options)
     print(table)
@@ -351,13 +287,9 @@ def main() -> None:
     print(f"RESULT {json.dumps(result)}")
 
 
-def _histogram(counts: Any) -> list[list[int]]:
-    """How many words occur how often: all that the cost model needs of a vocabulary."""
-    return [each.tolist() for each in np.unique(counts, return_counts=True)]
-
-
-def _counts(histogram: list[list[int]]) -> Any:
-    return np.repeat(*(np.array(each, np.int64) for each in histogram))[::-1]
+def _counts_of(written: dict[str, Any], part: float) -> Any:
+    """Those of all reviews, where they are known: the prediction is for them."""
+    return written["counts"].get("1.0") or written["counts"][str(part)]
 
 
 if __name__ == "__main__":
