@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,11 @@ import pytest
 
 from vecmill.config.overrides import apply_overrides
 from vecmill.config.validate import validate
+from vecmill.engine import ray_cluster
 from vecmill.engine.engine import LocalEngine, open_engine
 from vecmill.engine.on_node import pipeline_of_config, plain_config
+from vecmill.engine.ray_cluster import Node
+from vecmill.engine.ray_engine import RayEngine
 from vecmill.errors import ConfigError, EngineError
 from vecmill.pipelines.engine_config import EngineConfig
 from vecmill.pipelines.words import WORDS, WordsConfig
@@ -112,8 +119,72 @@ def test_nobody_at_the_address_is_said_at_once(tmp_path: Path, monkeypatch: pyte
         config = validate(WordsConfig, {**TRAIN, "engine": {"kind": "ray", "address": address}}, "test")
         with pytest.raises(EngineError) as refused, open_engine(config) as engine:
             engine.start()
-        assert f"nothing answers at {address}" in str(refused.value)
+        assert f"no Ray answers at {address}" in str(refused.value)
         assert "ray start --head" in str(refused.value)
+
+
+@contextmanager
+def listening(answer: bytes) -> Iterator[int]:
+    """A port that takes connections and answers each with so many bytes, or, without any, with silence."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    if answer:
+                        connection.recv(1000)
+                        connection.sendall(answer)
+                        connection.close()
+                    else:
+                        held.append(connection)
+
+        held: list[socket.socket] = []
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for each in held:
+                each.close()
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "what listens there is not Ray"), (b"", "timed out")],
+    ids=["another server", "silent"],
+)
+def test_what_listens_and_is_no_ray_is_said_soon(
+    scheme: str, answer: bytes, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself would try for minutes, and print what its own threads think of it."""
+    pytest.importorskip("ray")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray_cluster, "_SPEAKS_WITHIN_SECONDS", 0.5)
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was asked"))
+    with listening(answer) as port:
+        address = f"{scheme}127.0.0.1:{port}"
+        config = validate(WordsConfig, {**TRAIN, "engine": {"kind": "ray", "address": address}}, "test")
+        with pytest.raises(EngineError) as refused, open_engine(config) as engine:
+            engine.start()
+    assert f"no Ray answers at {address}, the address of the Ray cluster ({reason})" in str(refused.value)
+
+
+def test_a_node_that_does_not_begin_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    engine = RayEngine(validate(WordsConfig, {**TRAIN, "engine": "ray"}, "test"))
+
+    def waits(reference: object, timeout: float) -> None:
+        raise ray.exceptions.GetTimeoutError("Get timed out: some object(s) not ready.")
+
+    monkeypatch.setattr(ray, "get", waits)
+    with pytest.raises(EngineError) as refused:
+        engine._seen(ray, Node("0" * 56, "worker-3 (000000)", 1, 0, 0), None)
+    assert "node worker-3 (000000) has not begun to work within 120 seconds" in str(refused.value)
+    assert "is it overloaded" in str(refused.value) and "cannot run vecmill" not in str(refused.value)
 
 
 def test_auto_without_a_cluster_says_what_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,8 +204,7 @@ def test_auto_finds_a_head_that_listens_on_loopback_alone(tmp_path: Path, monkey
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "ray").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    with listening(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))) as port:  # as gRPC begins
         (tmp_path / "ray/ray_current_cluster").write_text(f"127.0.0.2:{port}")
         assert _cluster_of_this_machine() == f"127.0.0.1:{port}"
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.9:6379")

@@ -22,6 +22,10 @@ log = logging.getLogger("vecmill")
 # Orders and answers are a few kilobytes; text and arrays go through the artifact store.
 _OBJECT_STORE_BYTES = 80 * 2**20
 _ANSWERS_WITHIN_SECONDS = 5.0
+_SPEAKS_WITHIN_SECONDS = 15.0
+# How a client opens HTTP/2, on which gRPC rests, and the kind of the frame that the server begins with (RFC 9113, 3.4).
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_FRAME_HEADER_BYTES, _KIND_AT, _SETTINGS = 9, 3, 4
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def _connect(ray: Any, address: str) -> None:
     reason = _silence_at(address)
     if reason:
         raise EngineError(
-            f"nothing answers at {address}, the address of the Ray cluster ({reason})",
+            f"no Ray answers at {address}, the address of the Ray cluster ({reason})",
             expected="the head node's port (6379 by default), or ray://HOST:10001 for Ray's client server",
             todo="start the cluster (`ray start --head --port=6379`), or correct engine.address",
         )
@@ -176,12 +180,25 @@ def _cluster_of_this_machine() -> str:
 
 
 def _silence_at(address: str) -> str:
-    """Why nothing answers at an address, empty if something does. Ray itself asks for ten minutes."""
+    """Why no Ray answers at an address, empty if something does. Ray itself asks for ten minutes.
+
+    A port that takes connections need not be Ray's. Whatever is Ray's speaks gRPC, except where RAY_USE_TLS hides it.
+    """
     try:
-        socket.create_connection(_host_and_port(address), timeout=_ANSWERS_WITHIN_SECONDS).close()
+        with socket.create_connection(_host_and_port(address), timeout=_ANSWERS_WITHIN_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                return ""
+            connection.settimeout(_SPEAKS_WITHIN_SECONDS)
+            connection.sendall(_PREFACE)
+            heard = b""
+            while len(heard) < _FRAME_HEADER_BYTES and (more := connection.recv(_FRAME_HEADER_BYTES - len(heard))):
+                heard += more
+    except TimeoutError as error:
+        return str(error)
     except (OSError, ValueError) as error:
         return str(getattr(error, "strerror", "") or error)
-    return ""
+    is_grpc = len(heard) == _FRAME_HEADER_BYTES and heard[_KIND_AT] == _SETTINGS
+    return "" if is_grpc else "what listens there is not Ray"
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

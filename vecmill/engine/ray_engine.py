@@ -197,6 +197,12 @@ class RayEngine:
             return found
         except gone:
             return None
+        except ray.exceptions.GetTimeoutError as error:
+            raise EngineError(
+                f"node {node.name} has not begun to work within {_LOOK_SECONDS:g} seconds",
+                expected="nodes that start a Python process and import vecmill in less",
+                todo="look at the node (is it overloaded, does its disk answer?), or take it out, and run again",
+            ) from error
         except ray.exceptions.RayError as error:
             reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
             raise EngineError(
