@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFile
 
 from vecmill.corpus.config import CorpusConfig
 from vecmill.evaluation.config import EvaluationConfig
@@ -123,3 +125,43 @@ def test_the_summary_says_what_was_taken_over(tmp_path: Path) -> None:
 def _stages(config: WordsConfig, store: ArtifactStore, outcomes: dict[str, StageOutcome]) -> list[dict[str, object]]:
     found: list[dict[str, object]] = summarise(WORDS, config, store, list(outcomes.values()), 0.0)["stages"]
     return found
+
+
+def test_of_a_remote_corpus_names_alone_travel_where_pieces_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = random.Random(5)
+    (tmp_path / "in").mkdir()
+    for name in ("a.txt", "b.txt"):
+        lines = [" ".join(source.randbytes(3).hex() for _ in range(300)) for _ in range(500)]
+        (tmp_path / "in" / name).write_text("\n".join([*lines, "1 2 3 4 5 6 7 8 9"]) + "\n")
+    place = StoreConfig(uri=f"memory://names-{tmp_path.name}", cache=str(tmp_path / "cache"))
+    config = _config(tmp_path, tmp_path / "in").model_copy(update={"store": place})
+    first = _night(config)
+    assert first["contract"].metrics["n_quarantined"] == 2
+
+    # Another machine, which wants other words of the same pieces.
+    elsewhere = {
+        "store": place.model_copy(update={"cache": str(tmp_path / "elsewhere")}),
+        "vocabulary": VocabularyConfig(min_count=2),
+    }
+    read: Counter[str] = Counter()
+    whole = MemoryFile.read
+
+    def reads(self: MemoryFile, *size: int) -> bytes:
+        content = whole(self, *size)
+        read[self.path] += len(content)
+        return content
+
+    monkeypatch.setattr(MemoryFile, "read", reads)
+    config = config.model_copy(update=elsewhere)
+    store = ArtifactStore(config.store)
+    stage = WORDS.stage("vocabulary")
+    found = run_stage(stage, config, store, {name: first[name].ref for name in stage.inputs})
+    assert (found.n_pieces_built, found.n_pieces_taken_over) == (0, 2)
+    shards = {path: n for path, n in read.items() if path.endswith(".parquet") and "/ingest" in path}
+    n_bytes = sum(store.backend._fs.size(path) for path in shards)
+    assert len(shards) == 2 and 0 < sum(shards.values()) < n_bytes / 4
+    # What was read that way is what is read of a copy.
+    local = run_stage(stage, config, ArtifactStore(config.store), {n: first[n].ref for n in stage.inputs}, refresh=True)
+    assert local.ref.digest == found.ref.digest and (local.n_pieces_built, local.n_pieces_taken_over) == (2, 0)

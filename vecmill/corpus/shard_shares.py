@@ -65,7 +65,7 @@ def shard_shares(io: StageIO) -> list[ShardShare]:
 
 def shares_let_through(io: StageIO) -> list[ShardShare]:
     """The same, with what the contract put into quarantine; of shards only ``doc_id`` is read, and only where there is
-    something in quarantine."""
+    something in quarantine; of a remote store no other column travels."""
     quarantine = listed_ids(io.small_files("contract", "quarantine.parquet") / "quarantine.parquet")
     if quarantine is None:
         return shard_shares(io)
@@ -99,7 +99,7 @@ def _shares(io: StageIO) -> list[tuple[ShardShare, Sequence[str]]]:
 def _quarantined(io: StageIO, names: Sequence[str], quarantine: pa.Array) -> tuple[str, ...]:
     ids: set[str] = set()
     for name in names:
-        with pq.ParquetFile(io.small_files("ingest", name) / name) as file:
+        with io.opened("ingest", name) as shard, pq.ParquetFile(shard) as file:
             for batch in file.iter_batches(columns=["doc_id"], use_threads=False):
                 column = batch.column("doc_id")
                 ids.update(column.filter(pc.is_in(column, value_set=quarantine)).to_pylist())

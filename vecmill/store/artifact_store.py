@@ -194,7 +194,10 @@ class ArtifactStore:
         StoreError : an artifact is gone, or not the one that its reference names
         """
         manifests = {name: self._referred(ref) for name, ref in refs.items()}
-        return InputFolders({name: partial(self.backend.local_folder, each) for name, each in manifests.items()})
+        return InputFolders(
+            {name: partial(self.backend.local_folder, each) for name, each in manifests.items()},
+            {name: partial(self.backend.reading, each) for name, each in manifests.items()},
+        )
 
     def _referred(self, ref: ArtifactRef) -> Manifest:
         manifest = self.manifest(ref.stage, ref.key)

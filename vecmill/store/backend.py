@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from vecmill.store.byte_scan import ByteScan
 from vecmill.store.manifest import FileEntry, Manifest
@@ -83,6 +83,9 @@ class Backend(Protocol):
 
     def local_folder(self, manifest: Manifest, names: Sequence[str] = ()) -> Path:
         """A local folder that holds the artifact's files, or at least those named, for reading."""
+
+    def reading(self, manifest: Manifest, name: str) -> AbstractContextManager[BinaryIO]:
+        """Context manager: a file of the artifact, for reading parts of it; only those travel from where it lies."""
 
     def using(self) -> AbstractContextManager[None]:
         """Context manager: folders that :meth:`local_folder` gave in it may go afterwards, and no sooner."""

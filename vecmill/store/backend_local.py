@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 from vecmill.errors import StoreError
 from vecmill.store.backend import LinkedFile
@@ -184,6 +185,9 @@ class LocalBackend:
 
     def local_folder(self, manifest: Manifest, names: Sequence[str] = ()) -> Path:
         return self.root / manifest.stage / manifest.key
+
+    def reading(self, manifest: Manifest, name: str) -> AbstractContextManager[BinaryIO]:
+        return (self.local_folder(manifest) / name).open("rb")
 
     def using(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from vecmill.errors import StoreError, VecmillError
 from vecmill.store.backend import LinkedFile
@@ -23,6 +23,7 @@ from vecmill.store.copies import Copies, held_folder, remove_unless_held
 from vecmill.store.digest import sha256_file
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
+from vecmill.store.patience import PatientStream
 from vecmill.store.remote import S3_BLOCK_BYTES, explain_remote_error
 
 _ABANDONED_SECONDS = 86_400
@@ -341,6 +342,20 @@ class RemoteBackend:
 
     def _copy_of(self, manifest: Manifest) -> str:
         return f"{manifest.stage}/{manifest.key}-{manifest.digest[:16]}-{self._mark}"
+
+    @contextmanager
+    def reading(self, manifest: Manifest, name: str) -> Iterator[BinaryIO]:
+        entry = next(each for each in manifest.files if each.path == name)
+        copy = self._copies.path(_copy_of(manifest)) / name
+        if copy.is_file() and self._memo.sha256(copy) == entry.sha256:
+            with copy.open("rb") as stream:  # stays readable while it is open, should somebody make room
+                yield stream
+            return
+        place = f"{manifest.stage}/{manifest.key}/{manifest.prefix}/{name}"
+        # Reading ahead is for those who read on.
+        options = {"cache_type": "none"} if self._is_object_store else {}
+        with self._explained(place), PatientStream(lambda: self._fs.open(self._at(place), "rb", **options)) as remote:
+            yield cast(BinaryIO, remote)
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

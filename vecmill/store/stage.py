@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from vecmill.store.digest import sha256_file
 from vecmill.store.forgotten import NOTHING_FORGOTTEN, Forgotten
@@ -113,10 +114,16 @@ class InputFolders(Mapping[str, Path]):
     Parameters
     ----------
     fetch : for each input what gives its folder, with the files named in it, or with all
+    read : for each input what opens one of its files where it lies
     """
 
-    def __init__(self, fetch: Mapping[str, Callable[[Sequence[str]], Path]]) -> None:
+    def __init__(
+        self,
+        fetch: Mapping[str, Callable[[Sequence[str]], Path]],
+        read: Mapping[str, Callable[[str], AbstractContextManager[BinaryIO]]],
+    ) -> None:
         self._fetch = fetch
+        self._read = read
         self._whole: dict[str, Path] = {}
 
     def __getitem__(self, name: str) -> Path:
@@ -133,6 +140,10 @@ class InputFolders(Mapping[str, Path]):
     def some(self, name: str, files: Sequence[str]) -> Path:
         """The folder of an input, where these files need not all be there, and others may be missing."""
         return self._whole[name] if name in self._whole else self._fetch[name](files)
+
+    def opened(self, name: str, file: str) -> AbstractContextManager[BinaryIO]:
+        """One of the files of an input, which need not come to this machine as a whole."""
+        return (self._whole[name] / file).open("rb") if name in self._whole else self._read[name](file)
 
 
 @dataclass(frozen=True)
@@ -167,6 +178,12 @@ class StageIO:
     def small_files(self, name: str, *files: str) -> Path:
         """Folder of an input for one who reads these of its files alone, so that a large input need not travel."""
         return self.inputs.some(name, files) if isinstance(self.inputs, InputFolders) else self.inputs[name]
+
+    def opened(self, name: str, file: str) -> AbstractContextManager[BinaryIO]:
+        """A file of an input for one who reads a part of it, such as a column, so that the rest need not travel."""
+        if isinstance(self.inputs, InputFolders):
+            return self.inputs.opened(name, file)
+        return (self.inputs[name] / file).open("rb")
 
 
 @dataclass(frozen=True)

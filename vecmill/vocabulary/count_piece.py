@@ -122,7 +122,7 @@ def counting_pieces(io: StageIO, rules: TokenRules, sample: SampleSettings, mean
     return wanted, at_once
 
 
-def compile_counting(rules: TokenRules, *, coded: bool) -> None:
+def compile_counting(rules: TokenRules, n_threads: int, *, coded: bool) -> None:
     """Compile what counts, in the caller's thread.
 
     What compiling leaves in a thread's part of the heap would come to lie between the tables of that thread, which
@@ -133,6 +133,8 @@ def compile_counting(rules: TokenRules, *, coded: bool) -> None:
         table.code(_EMPTY_DOCUMENT)
     else:
         table.count(_EMPTY_DOCUMENT.column("text"))
+    if n_threads > 1:
+        table.take_over(CodingTable(rules, None))
 
 
 def count_piece(counting: Counting, io: StageIO) -> StageReport:
@@ -152,7 +154,7 @@ def count_piece(counting: Counting, io: StageIO) -> StageReport:
         runs = SortedRuns(Path(scratch), means.table_bytes // 4, means.disk)
         memory = 3 * means.table_bytes // 4 // means.n_threads
         tools = Tools(lambda: CodingTable(counting.rules, runs, memory), means.n_threads)
-        compile_counting(counting.rules, coded=counting.coded)
+        compile_counting(counting.rules, means.n_threads, coded=counting.coded)
 
         def count(documents: pa.RecordBatch) -> CodedBlock | int:
             with tools.one() as table:

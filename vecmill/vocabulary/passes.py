@@ -117,7 +117,7 @@ def count_exactly(
         wanted,
         description="counting words",
         at_once=at_once,
-        warm_up=partial(compile_counting, rules, coded=io.pieces is not None),
+        warm_up=partial(compile_counting, rules, means.n_threads, coded=io.pieces is not None),
     )
     runs = SortedRuns(folder, means.table_bytes // 4, means.disk)
     reservoir = sample.empty()
