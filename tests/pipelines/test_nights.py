@@ -16,7 +16,7 @@ from vecmill.pipelines.words import WORDS, WordsConfig
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 from vecmill.store.execute import StageOutcome, run_stage
 from vecmill.store.stage import InputFolders
-from vecmill.vocabulary.config import VocabularyConfig
+from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
 from vecmill.words.config import SkipgramConfig
 
 STAGES = tuple(WORDS.stage(name) for name in ("ingest", "contract", "contamination", "vocabulary", "encode"))
@@ -144,6 +144,7 @@ def test_of_a_remote_corpus_names_alone_travel_where_pieces_stand(
     elsewhere = {
         "store": place.model_copy(update={"cache": str(tmp_path / "elsewhere")}),
         "vocabulary": VocabularyConfig(min_count=2),
+        "encode": EncodeConfig(documents_share=0.5),
     }
     read: Counter[str] = Counter()
     whole = MemoryFile.read
@@ -159,9 +160,13 @@ def test_of_a_remote_corpus_names_alone_travel_where_pieces_stand(
     stage = WORDS.stage("vocabulary")
     found = run_stage(stage, config, store, {name: first[name].ref for name in stage.inputs})
     assert (found.n_pieces_built, found.n_pieces_taken_over) == (0, 2)
+    encode = WORDS.stage("encode")
+    refs = {name: first[name].ref for name in encode.inputs} | {"vocabulary": found.ref}
+    share = run_stage(encode, config, store, refs)
+    assert 0 < share.metrics["n_documents"] < 900
     shards = {path: n for path, n in read.items() if path.endswith(".parquet") and "/ingest" in path}
     n_bytes = sum(store.backend._fs.size(path) for path in shards)
-    assert len(shards) == 2 and 0 < sum(shards.values()) < n_bytes / 4
+    assert len(shards) == 2 and 0 < sum(shards.values()) < n_bytes / 3
     # What was read that way is what is read of a copy.
     local = run_stage(stage, config, ArtifactStore(config.store), {n: first[n].ref for n in stage.inputs}, refresh=True)
     assert local.ref.digest == found.ref.digest and (local.n_pieces_built, local.n_pieces_taken_over) == (2, 0)

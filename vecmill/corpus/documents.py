@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -70,19 +72,25 @@ def iter_row_groups(
 
 
 def read_row_groups(
-    paths: Sequence[Path], left_out: pa.Array | None, columns: Sequence[str] = ("doc_id", "text"), first: int = 0
+    shards: Iterable[Path | AbstractContextManager[BinaryIO]],
+    left_out: pa.Array | None,
+    columns: Sequence[str] = ("doc_id", "text"),
+    first: int = 0,
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Stream the documents of some shards as :func:`iter_row_groups` does.
 
     Parameters
     ----------
+    shards : files, or what opens them (:meth:`vecmill.store.stage.StageIO.opened`)
     left_out : string[n], ids of documents that are left out; None for none
     """
     wanted = list(columns)
     to_read = wanted if left_out is None or "doc_id" in wanted else [*wanted, "doc_id"]
     number = -1
-    for path in paths:
-        with pq.ParquetFile(path) as shard:
+    for source in shards:
+        with ExitStack() as opened:
+            file = source if isinstance(source, Path) else opened.enter_context(source)
+            shard = opened.enter_context(pq.ParquetFile(file))
             for group in range(shard.num_row_groups):
                 number += 1
                 if number < first:

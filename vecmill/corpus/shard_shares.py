@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vecmill.corpus.documents import listed_ids, shard_paths
+from vecmill.corpus.documents import listed_ids, read_row_groups, shard_paths
 from vecmill.store.manifest import ArtifactRef
 from vecmill.store.stage import StageIO
 
@@ -73,6 +73,14 @@ def shares_let_through(io: StageIO) -> list[ShardShare]:
         ShardShare(share.names, share.folder, share.inputs, share.n_bytes, _quarantined(io, names, quarantine))
         for share, names in _shares(io)
     ]
+
+
+def names_let_through(io: StageIO, first: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The ``doc_id`` of what the contract let through, row group by row group from one on, with its number; of a remote
+    store no other column travels. Where ``io`` tells what the corpus consists of."""
+    quarantine = listed_ids(io.small_files("contract", "quarantine.parquet") / "quarantine.parquet")
+    shards = (io.opened("ingest", name) for _, names in _shares(io) for name in names)
+    yield from read_row_groups(shards, quarantine, ("doc_id",), first)
 
 
 def _shares(io: StageIO) -> list[tuple[ShardShare, Sequence[str]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecmill.corpus.documents import iter_row_groups
+from vecmill.corpus.shard_shares import names_let_through
 from vecmill.errors import VocabularyError
 from vecmill.kernels.word_table import OUTSIDE
 from vecmill.store.manifest import ArtifactRef
@@ -59,7 +58,7 @@ def encode_corpus(config: EncodeConfig, io: StageIO) -> StageReport:
     if coded is None:
         corpus = corpus_of(io, config.threads, keep)
     else:
-        corpus = CodedCorpus(coded, config.threads, keep, partial(_names, io))
+        corpus = CodedCorpus(coded, config.threads, keep, partial(names_let_through, io))
     phrases = Phrases.load(io.inputs["vocabulary"])
     tools = Tools(lambda: UnitIndex(vocabulary.rules, vocabulary.words, phrases), config.threads)
 
@@ -152,10 +151,6 @@ class EncodedTexts:
     n_found: int
     n_documents: int
     n_text_bytes: int
-
-
-def _names(io: StageIO, first: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    return iter_row_groups(io.inputs["ingest"], io.inputs["contract"] / "quarantine.parquet", ("doc_id",), first)
 
 
 def _coded_text(io: StageIO) -> list[Path] | None:
