@@ -346,7 +346,7 @@ class RemoteBackend:
     @contextmanager
     def reading(self, manifest: Manifest, name: str) -> Iterator[BinaryIO]:
         entry = next(each for each in manifest.files if each.path == name)
-        copy = self._copies.path(_copy_of(manifest)) / name
+        copy = self._copies.path(self._copy_of(manifest)) / name
         if copy.is_file() and self._memo.sha256(copy) == entry.sha256:
             with copy.open("rb") as stream:  # stays readable while it is open, should somebody make room
                 yield stream
