@@ -38,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         finally:
             ray.shutdown()
             started.stop()
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 200
             while (left := processes_of_cluster(folder)) and time.monotonic() < deadline:
                 time.sleep(0.2)
             for pid in left:

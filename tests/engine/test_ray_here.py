@@ -132,10 +132,10 @@ def test_a_process_killed_in_the_middle_is_begun_again(
         thread = threading.Thread(target=lambda: found.update(run_until("train", engine, config)))
         with store.building("train", key):  # the process waits here, so that it cannot be done before it is killed
             thread.start()
-            wait_until(begun, 120, "the training begins")
+            wait_until(begun, 200, "the training begins")
             for pid in children_named(b"train"):
                 os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: caplog.messages, 60, "somebody notices")
+            wait_until(lambda: caplog.messages, 200, "somebody notices")
         thread.join(200)
     assert any("was lost, or its process; running the stage again" in line for line in caplog.messages)
     assert not found["train"].cached

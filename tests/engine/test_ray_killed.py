@@ -45,6 +45,6 @@ def test_a_cluster_ends_with_a_killed_test_run() -> None:
                 assert any(name in each for each in started), name
             holder.kill()
             holder.wait()
-        wait_until(lambda: not processes_with(entry), 30, "nothing is left of it")
+        wait_until(lambda: not processes_with(entry), 200, "nothing is left of it")
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -97,10 +97,10 @@ def test_a_stage_whose_node_was_killed_is_begun_on_another(
         thread = threading.Thread(target=lambda: found.update(run_until("train", engine, config)))
         with store.building("train", key):  # the stage waits here, so that it cannot be done before its node is gone
             thread.start()
-            name = wait_until(place, 120, "the training begins")
+            name = wait_until(place, 200, "the training begins")
             nodes.kill(next(each for each in nodes.running() if each.node_id[:6] in name))
             lost = f"train: node {name} was lost, or its process; running the stage again"
-            wait_until(lambda: lost in caplog.messages, 120, "somebody notices")
+            wait_until(lambda: lost in caplog.messages, 200, "somebody notices")
         thread.join(200)
     assert not found["train"].cached
     places = [node for label, node in engine._replay._begun.items() if label.startswith("train-")]

@@ -19,7 +19,15 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.adhoc import run_here
-from reference.ray_nodes import PLANTED, Nodes, configured, run_until, stage_processes, training_workers
+from reference.ray_nodes import (
+    PLANTED,
+    Nodes,
+    configured,
+    in_one_process,
+    run_until,
+    stage_processes,
+    training_workers,
+)
 from servers import wait_until
 from vecmill.config.validate import validate
 from vecmill.engine.engine import LocalEngine
@@ -60,7 +68,7 @@ def versions(tmp_path: Path) -> list[Any]:
 @pytest.fixture(scope="module")
 def prefect_url() -> Iterator[str]:
     """A server that all tests here and the processes that they start talk to, since each takes long to start."""
-    with prefect_test_harness():
+    with prefect_test_harness(server_startup_timeout=200):
         yield PREFECT_API_URL.value()
 
 
@@ -70,7 +78,7 @@ def test_a_search_with_trials_side_by_side(nodes: Nodes, with_registry: dict[str
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(0.02):
+        while not ended.wait(0.1):  # looking through all processes takes time that the trials want
             together.add(len(stage_processes("train")))
 
     search = {
@@ -130,8 +138,8 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
     finally:
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
-    wait_until(lambda: not training_workers(), 60, "its workers have ended")
-    wait_until(lambda: not stage_processes("train"), 60, "its stage has ended")
+    wait_until(lambda: not training_workers(), 200, "its workers have ended")
+    wait_until(lambda: not stage_processes("train"), 200, "its stage has ended")
     assert not list(store.glob("train/*/manifest.json"))
     assert not (tmp_path / "mlflow.db").exists() or not versions(tmp_path)
 
@@ -151,12 +159,13 @@ def test_a_driver_outside_the_cluster(nodes: Nodes, small: dict[str, Any]) -> No
     pytest.importorskip("torch", reason="torch carries rows between workers")
     train = {**small["train"], "mode": "hogwild", "distributed": {"workers": 2}}
     values = {**small, "train": train}
-    at_once = {**train, "distributed": {"workers": 2, "transport": "one_process"}}
     with nodes.client_server() as address:
         there = configured(values, kind="ray", address=address)
         with RayEngine(there) as engine:
             on_nodes = run_until("train", engine, there)
-    here = run_until("train", LocalEngine(), configured({**values, "train": at_once, "store": {"uri": "elsewhere"}}))
+    here = run_until(
+        "train", LocalEngine(), configured({**values, "train": in_one_process(train), "store": {"uri": "elsewhere"}})
+    )
     assert {each.ref for each in on_nodes.values()} == {each.ref for each in here.values()}
     assert not any(each.cached for each in on_nodes.values())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reference.ray_nodes import Nodes, configured, run_until
+from reference.ray_nodes import TRAIN, Nodes, configured, in_one_process, run_until
 from servers import wait_until
 from vecmill.engine.engine import LocalEngine
 from vecmill.engine.ray_engine import RayEngine
@@ -19,16 +19,7 @@ from vecmill.store.artifact_store import ArtifactStore
 pytest.importorskip("torch", reason="torch carries rows between workers")
 pytestmark = [pytest.mark.timeout(600), pytest.mark.server]
 
-TRAIN = {
-    "kind": "skipgram",
-    "dim": 8,
-    "window": 3,
-    "sample": 0,
-    "epochs": 40,
-    "threads": 1,
-    "checkpoint_minutes": 1e-9,
-    "distributed": {"workers": 2, "tiers": 2, "timeout_seconds": 10},
-}
+LONGER = {**TRAIN, "epochs": 40}  # a checkpoint is seen later where it has to reach the store first
 
 
 class Disks:
@@ -71,10 +62,10 @@ def disks(
 def test_another_node_goes_on_from_the_checkpoint(
     disks: Disks, small: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    at_once = {**TRAIN, "distributed": {**TRAIN["distributed"], "transport": "one_process"}}
-    unbroken = run_until("train", LocalEngine(), configured({**small, "train": at_once, "store": {"uri": "elsewhere"}}))
+    here = configured({**small, "train": in_one_process(LONGER), "store": {"uri": "elsewhere"}})
+    unbroken = run_until("train", LocalEngine(), here)
     store = {"uri": "s3://disks/store", "cache": "~/cache"}
-    config = configured({**small, "train": TRAIN, "store": store}, kind="ray", address=disks.cluster.address)
+    config = configured({**small, "train": LONGER, "store": store}, kind="ray", address=disks.cluster.address)
     run_until("encode", LocalEngine(), config)
     backend = ArtifactStore(config.store).backend
     found: dict[str, Any] = {}

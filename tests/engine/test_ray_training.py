@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from reference.ray_nodes import Nodes, arguments_of, configured, run_until, stage_processes, training_workers
+from reference.ray_nodes import (
+    TRAIN,
+    Nodes,
+    arguments_of,
+    configured,
+    in_one_process,
+    run_until,
+    stage_processes,
+    training_workers,
+)
 from servers import wait_until
 from vecmill.engine.engine import LocalEngine
 from vecmill.engine.ray_cluster import Node
@@ -27,18 +36,6 @@ from vecmill.store.execute import StageOutcome
 
 pytest.importorskip("torch", reason="torch carries rows between workers")
 pytestmark = [pytest.mark.timeout(600), pytest.mark.server]
-
-# Checkpoints in every round, and enough rounds to be struck in the middle of one.
-TRAIN = {
-    "kind": "skipgram",
-    "dim": 8,
-    "window": 3,
-    "sample": 0,
-    "epochs": 30,
-    "threads": 1,
-    "checkpoint_minutes": 1e-9,
-    "distributed": {"workers": 2, "tiers": 2, "timeout_seconds": 10, "restarts": 3},
-}
 
 
 class Training:
@@ -80,15 +77,15 @@ class Training:
         assert manifest is not None and store.problem(manifest) is None
         assert list((Path(self.config.store.uri) / ".tmp").iterdir()) == []
         assert not list(self.checkpoints.glob("train-*/*"))
-        wait_for(lambda: not training_workers(), 30, "no worker is left")
+        wait_for(lambda: not training_workers(), 200, "no worker is left")
 
     def wait_for_others(self, before: dict[int, int]) -> None:
         """Wait until other workers than those have made a checkpoint."""
-        wait_for(lambda: set(training_workers().values()).isdisjoint(before.values()), 60, "the others are ended")
-        wait_for(lambda: len(training_workers()) == 2, 100, "all begin again")
+        wait_for(lambda: set(training_workers().values()).isdisjoint(before.values()), 200, "the others are ended")
+        wait_for(lambda: len(training_workers()) == 2, 200, "all begin again")
         since = time.time()
         kept = self.checkpoints.glob
-        wait_for(lambda: any(made_after(since, each) for each in kept("train-*/checkpoint-*")), 100, "a checkpoint")
+        wait_for(lambda: any(made_after(since, each) for each in kept("train-*/checkpoint-*")), 200, "a checkpoint")
 
     def begun(self) -> list[str]:
         """Nodes on which the stage has begun, in all tests until now."""
@@ -117,8 +114,7 @@ def training(nodes: Nodes, texts: Path, tmp_path_factory: pytest.TempPathFactory
     os.chdir(folder)
     values = {"corpus": {"sources": [str(texts / "*.txt")]}, "vocabulary": {"min_count": 2}, "train": TRAIN}
     try:
-        at_once = {**TRAIN, "distributed": {**TRAIN["distributed"], "transport": "one_process"}}
-        here = configured({**values, "train": at_once, "store": {"uri": "elsewhere"}})
+        here = configured({**values, "train": in_one_process(TRAIN), "store": {"uri": "elsewhere"}})
         unbroken = run_until("train", LocalEngine(), here)["train"]
         config = configured({**values, "store": {"uri": str(folder / "store")}}, kind="ray", address=nodes.address)
         with RayEngine(config) as engine:
@@ -220,7 +216,7 @@ def test_too_few_nodes_are_told_after_a_while(nodes: Nodes, training: Training) 
         refused.value
     )
     assert "lower train.distributed.workers or engine.resources.train, or add nodes" in str(refused.value)
-    wait_until(lambda: not training_workers(), 30, "no worker is left")
+    wait_until(lambda: not training_workers(), 200, "no worker is left")
 
 
 def test_a_node_without_torch_is_named_before_anything_runs(nodes: Nodes, training: Training) -> None:

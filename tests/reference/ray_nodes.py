@@ -26,6 +26,18 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 
 
+# A training on two workers: checkpoints in every round, and enough rounds to be struck in the middle of one.
+TRAIN: dict[str, Any] = {
+    "kind": "skipgram",
+    "dim": 8,
+    "window": 3,
+    "sample": 0,
+    "epochs": 30,
+    "threads": 1,
+    "checkpoint_minutes": 1e-9,
+    "distributed": {"workers": 2, "tiers": 2, "timeout_seconds": 10, "restarts": 3},
+}
+
 # A node that says nothing for so long is lost; Ray's own 15 seconds make tests wait.
 _HEALTH = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
 
@@ -82,7 +94,7 @@ class Nodes:
             start_new_session=True,
         )
         try:
-            wait_until(lambda: listens(port), 60, "Ray's client server listens", server)
+            wait_until(lambda: listens(port), 200, "Ray's client server listens", server)
             yield f"ray://127.0.0.1:{port}"
         finally:
             stop(server)
@@ -162,6 +174,11 @@ def training_workers() -> dict[int, int]:
 def stage_processes(name: str) -> list[int]:
     """Process ids of Ray's processes that run a stage at the moment."""
     return [pid for pid in descendants() if arguments_of(pid)[:1] and arguments_of(pid)[0].startswith(f"ray::{name}")]
+
+
+def in_one_process(train: dict[str, Any]) -> dict[str, Any]:
+    """The same training with its workers in one process: what the ones on nodes have to come to."""
+    return {**train, "distributed": {**train["distributed"], "transport": "one_process"}}
 
 
 def configured(values: dict[str, Any], **engine: Any) -> WordsConfig:
