@@ -90,16 +90,23 @@ def free_port() -> int:
 
 
 def wait_until(
-    condition: Callable[[], Any], seconds: float, what: str, process: subprocess.Popen[Any] | None = None
+    condition: Callable[[], Any],
+    seconds: float,
+    what: str,
+    process: subprocess.Popen[Any] | None = None,
+    every: float = 0.25,
 ) -> Any:
-    """Poll until ``condition`` gives something true; fail with ``what`` when it takes too long."""
+    """Poll until ``condition`` gives something true; fail with ``what`` when it takes too long.
+
+    A limit that is not reached costs nothing: ``seconds`` are those of a machine that has much else to do.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
         assert process is None or process.poll() is None, f"{what}: the process ended with {process.returncode}"
-        time.sleep(0.25)
+        time.sleep(every)
     pytest.fail(f"{what}: not within {seconds:g} s")
 
 

@@ -191,7 +191,7 @@ def test_prefects_server_does_not_answer(tmp_path: Path, small_config: dict[str,
 def test_an_interrupt_keeps_what_is_finished(
     tmp_path: Path, small_config: dict[str, Any], prefect_server: dict[str, str]
 ) -> None:
-    small_config["train"] |= {"epochs": 5_000, "dim": 100}
+    small_config["train"] |= {"epochs": 10_000, "dim": 300}
     deployment = {"name": "words", "entrypoint": "flows/words.py:words", "parameters": {"config": small_config}}
     (tmp_path / "pipelines.yaml").write_text(yaml.safe_dump({"deployments": [deployment]}))
     command = [sys.executable, "-m", "vecmill", "run", "words"]

@@ -136,7 +136,7 @@ def test_a_run_completes_and_the_next_is_all_cached(
 def test_a_killed_flow_crashes_and_its_retry_resumes_where_it_died(
     client: SyncPrefectClient, worker: subprocess.Popen[Any], small_config: dict[str, Any], deployed: dict[str, str]
 ) -> None:
-    small_config["train"]["epochs"] = 400  # long enough to be killed in the middle
+    small_config["train"]["epochs"] = 5_000  # long enough to be killed in the middle
     small_config["train"]["dim"] = 100
     run_id = trigger(client, small_config)
     store = ArtifactStore(StoreConfig(**small_config["store"]))
@@ -163,8 +163,7 @@ def test_a_run_whose_host_is_lost_ends_crashed(
     client: SyncPrefectClient, worker: subprocess.Popen[Any], small_config: dict[str, Any]
 ) -> None:
     """Worker and flow die together, so nobody is left to report it: the heartbeat automation does. Comes last here."""
-    small_config["train"]["epochs"] = 5_000
-    small_config["train"]["dim"] = 100
+    small_config["train"] |= {"epochs": 10_000, "dim": 300}  # not done before it is killed, however late that is
     run_id = trigger(client, small_config)
     wait_until(lambda: task_states(client, run_id).get("train") == "Running", 200, "training runs", worker)
     (record,) = Path(small_config["store"]["uri"]).glob("runs/words/*.json")
@@ -172,4 +171,4 @@ def test_a_run_whose_host_is_lost_ends_crashed(
     worker.wait()
     os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
     assert state_of(client, run_id) == "Running"
-    wait_until(lambda: state_of(client, run_id) == "Crashed", 240, "the automation notices the missing heartbeats")
+    wait_until(lambda: state_of(client, run_id) == "Crashed", 400, "it is noticed that heartbeats are missing", every=2)
