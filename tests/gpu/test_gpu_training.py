@@ -16,6 +16,7 @@ import torch
 from reference import killed_blocks
 from reference.words_corpora import planted_synonyms, stage_io
 from vecmill.errors import ConfigError, TrainingDiverged
+from vecmill.gpu import epochs
 from vecmill.gpu import train as gpu_train
 from vecmill.gpu.epochs import block_shape, stretch_tokens
 from vecmill.gpu.memory import check_memory, training_bytes
@@ -99,6 +100,29 @@ def test_same_seed_same_bytes(tmp_path, kind):
     assert made[0] == made[1]
     assert made[0]["vectors/vectors.npy"] != made[2]["vectors/vectors.npy"]
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("kind", ["subword_skipgram", "subword_cbow"])
+def test_rows_that_all_words_share_do_not_overshoot(tmp_path, monkeypatch, kind):
+    """Vectors of words with n-grams in common grow fast; with directions of some blocks ago they grew without bound."""
+    monkeypatch.setattr(epochs, "MIN_BLOCKS", 24)
+    monkeypatch.setattr(epochs, "MIN_STRETCH_TOKENS", 1 << 17)
+    rng = np.random.default_rng(7)
+    words = [f"{first}{second}wordings" for first in "bdfgklmnprst" for second in "aeiouy"]
+    shares = 1 / np.arange(1, len(words) + 1)
+    topics = [rng.permutation(len(words)) for _ in range(4)]
+    sentences = [
+        [words[topics[i % 4][place]] for place in rng.choice(len(words), 20, p=shares / shares.sum())]
+        for i in range(4_000)
+    ]
+    settings = {"dim": 32, "epochs": 2, "sample": 0, "threads": 1, "subword_buckets": 5_000, "heldout_share": 0.02}
+    config = SECTIONS[kind].__class__(kind=kind, **settings)
+    assert config.subword_gradient == "fasttext" and config.learning_rate == 0.05
+    losses = [
+        train(config, stage_io(tmp_path / name, sentences, seed=1)).metrics["final_heldout_loss"]
+        for name, train in (("gpu", train_here), ("cpu", train_there))
+    ]
+    assert losses[0] < losses[1] + 0.05, losses
 
 
 class Interrupted(Exception):

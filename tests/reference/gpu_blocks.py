@@ -64,7 +64,8 @@ class Twin:
             self.loss += weight * np.log1p(np.exp(-z))
             change += wrong * self.contexts[word]
             self.context_gradient[word] += wrong * x
-            bend = weight * np.exp(z) / (1 + np.exp(z)) ** 2
+            # with subwords the bound of Jaakkola and Jordan 2000, else the second derivative
+            bend = weight * (np.tanh(z / 2) / (2 * z) if self.rows_of else np.exp(z) / (1 + np.exp(z)) ** 2)
             self.context_bends[word] += bend
             bent += bend
         part = 1 / len(rows) if self.exact else 1.0

@@ -51,7 +51,9 @@ MIN_STRETCH_TOKENS = 1 << 11
 MIN_BLOCKS = 256
 MIN_BLOCK_WORDS = 32
 # Blocks are laid out so many at a time, and as often the directions are found in which changes are held back: that is
-# work for the device in few large pieces. Fewer at a time where they are large.
+# work for the device in few large pieces. Fewer at a time where they are large. With subwords each block finds them: a
+# row learns from all words that share it, and vectors change so much that what was found some blocks ago lets them
+# overshoot, a hundredfold in the first blocks of a training.
 TRAY_BLOCKS = 16
 TRAY_NUMBERS = 1 << 25
 
@@ -200,7 +202,7 @@ class Blocks:
                 rate = self._learning_rate(epoch, first + (last - first) * min(middle / n_groups, 1.0))
                 more = {"words": words[number]} if words else {}
                 self._step(block, self._rows, rate, look=look, **more)
-                middle, look = middle + self.groups, False
+                middle, look = middle + self.groups, self._subwords is not None
             loss += loss_of(blocks, self.gpu.shared_negatives)
         total = float(loss)
         if not math.isfinite(total):

@@ -134,8 +134,8 @@ class Rows:
         ids : int64[..., n], contiguous, rows of the matrix, which may repeat; in the last axis ``n_inputs`` of inputs
             come first, and outputs behind them
         changes : floating[..., n, row length], contiguous, of the matrix's type; overwritten
-        bends : floating[..., n], of each change the sum of weight * sigmoid(s) * sigmoid(-s) over the vectors that it
-            comes from
+        bends : floating[..., n], of each change the sum of weight * sigmoid(s) * sigmoid(-s), or of a bound of it,
+            over the vectors that it comes from
         """
         import torch
 

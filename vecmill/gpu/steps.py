@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import torch
 
 
+# Below it tanh(s / 2) / (2 s) is 1 / 4, and the difference of float32 that is divided by s would lose its digits.
+_SMALLEST_SCORE = 1e-3
+
+
 class StepSettings(NamedTuple):
     """What a step needs to know beside its block.
 
@@ -83,11 +87,13 @@ def learn_means(
     settings: StepSettings,
     *,
     look: bool,
+    bounds: bool = False,
 ) -> None:
     """What the words around and the outputs of a block learn where the means of windows are inputs.
 
     Parameters
     ----------
+    bounds : see :func:`learn`
     around : floating[n_groups, group + 2 * window, row length], of each word the sum of its rows
     outputs : floating[n_groups, m, row length]
     found : written: changes of the words around and of the outputs, and bends of both, see :func:`learn`
@@ -102,7 +108,7 @@ def learn_means(
     changes, output_changes, bends, output_bends = found
     mean_changes = means.new_empty(means.shape)
     mean_bends = block.weights.new_empty(block.weights.shape[:2])
-    learn(block, means, u, mean_changes, output_changes, mean_bends, output_bends)
+    learn(block, means, u, mean_changes, output_changes, mean_bends, output_bends, bounds=bounds)
     reaching = (block.shares if settings.exact_gradient else block.pairs).transpose(1, 2)
     product(reaching.to(dtype), mean_changes, changes)
     torch.bmm(reaching, mean_bends[:, :, None], out=bends[:, :, None])
@@ -116,6 +122,8 @@ def learn(
     output_changes: torch.Tensor,
     input_bends: torch.Tensor,
     output_bends: torch.Tensor,
+    *,
+    bounds: bool = False,
 ) -> None:
     """What inputs and outputs of a block are to change by, before the learning rate; writes the scores of the block.
 
@@ -125,6 +133,9 @@ def learn(
     input_changes, output_changes : written, of the shapes of x and u, minus the gradient by each
     input_bends, output_bends : written, floating[n_groups, group] and [n_groups, m], of each, what decides how far its
         row is held back: the sum of weight * sigmoid(s) * sigmoid(-s) over the outputs or inputs that it met
+    bounds : in place of the second derivative, sigmoid(s) * sigmoid(-s), that of the flattest parabola which touches
+        the loss at s and lies above it everywhere, tanh(s / 2) / (2 s) (Jaakkola and Jordan 2000). It falls much less
+        where scores are large, and so holds back vectors that went too far
     """
     import torch
 
@@ -132,8 +143,12 @@ def learn(
     right = torch.sigmoid(block.scores)
     # weight * (1 - sigmoid) of what is to be told, -weight * sigmoid of negatives
     steps = torch.addcmul(block.told, block.weights, right, value=-1)
-    # its derivative, weight * sigmoid * (1 - sigmoid), as one operation
-    bends = torch.ops.aten.sigmoid_backward(block.weights, right)
+    if bounds:
+        size = block.scores.abs().clamp_(min=_SMALLEST_SCORE)
+        bends = torch.sigmoid(size).sub_(0.5).div_(size).mul_(block.weights)
+    else:
+        # the derivative of steps, weight * sigmoid * (1 - sigmoid), as one operation
+        bends = torch.ops.aten.sigmoid_backward(block.weights, right)
     torch.sum(bends, 2, out=input_bends)
     torch.sum(bends, 1, out=output_bends)
     steps = steps.to(x.dtype)

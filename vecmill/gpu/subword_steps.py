@@ -4,6 +4,10 @@ What ``vecmill.kernels.subword_skipgram`` and ``subword_cbow`` learn, with the n
 rows of a word are fetched once for a block, and changed once, however often the word occurs. Difference: all pairs of
 a block start from the same rows, where there each pair starts from what the one before it left.
 
+A row learns from all words that share it, from the first block on thousands of times in one. So vectors may go far in
+one block, and a row is held back by a bound of its loss's second derivative, not by its value where the block begins,
+which is next to nothing once scores are large; and each block looks anew for the directions of ``vecmill.gpu.rows``.
+
 Which words a block has, and how many rows, only the device knows. So this is laid out for all blocks of a stretch at
 once, for which the host waits, and no block makes it wait again.
 """
@@ -114,7 +118,8 @@ def subword_skipgram_step(
     input_changes, input_bends = x.new_empty(x.shape), block.weights.new_empty(shape)
     changes, bends = _room_for_all(block, rows, words)
     of_outputs = changes[words.rows.shape[0] :].view(*block.ids.shape, -1)
-    learn(block, x, u, input_changes, of_outputs, input_bends, bends[words.rows.shape[0] :].view(block.ids.shape))
+    output_bends = bends[words.rows.shape[0] :].view(block.ids.shape)
+    learn(block, x, u, input_changes, of_outputs, input_bends, output_bends, bounds=True)
     _add_all(block, rows, words, (input_changes, input_bends, changes, bends), learning_rate, settings.exact_gradient)
 
 
@@ -131,7 +136,7 @@ def subword_cbow_step(
     changes, bends = _room_for_all(block, rows, words)
     of_outputs = changes[words.rows.shape[0] :].view(u.shape), bends[words.rows.shape[0] :].view(block.ids.shape)
     found = input_changes, of_outputs[0], input_bends, of_outputs[1]
-    learn_means(block, rows, around, u, found, settings, look=look)
+    learn_means(block, rows, around, u, found, settings, look=look, bounds=True)
     # with the exact gradient a row's part is in the shares already
     _add_all(block, rows, words, (input_changes, input_bends, changes, bends), learning_rate, False)
 
