@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -341,9 +343,7 @@ def test_two_pieces_are_counted_at_once_where_memory_allows_it(
     assert set(_bytes(folders["vocabulary"])) == {"sample.parquet", "vocabulary.parquet"}
 
 
-def test_a_piece_that_fails_ends_the_other_and_leaves_what_is_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_piece_that_fails_leaves_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
 
     def fails(counting: Counting) -> None:
@@ -363,3 +363,46 @@ def test_a_piece_that_fails_ends_the_other_and_leaves_what_is_finished(
     assert 1 <= n_finished < len(started) <= 12
     outcomes, _ = _night(config)
     assert outcomes["vocabulary"].n_pieces_taken_over == n_finished
+
+
+@pytest.mark.parametrize("failing", ["the first", "the second", "the run"])
+def test_the_piece_at_work_beside_one_that_fails_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Whichever comes first in the corpus; and where somebody presses Ctrl-C, both do."""
+    both, seen, ended = threading.Barrier(2), [], []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def counts(counting: Counting, io: StageIO) -> StageReport:
+        n_documents = sum(pq.read_metadata(path).num_rows for path in counting.share.paths(io))
+        seen.append(n_documents)
+        both.wait(timeout=60)
+        place = {30: "the first", 31: "the second"}[n_documents]
+        if place == failing:
+            raise VocabularyError(f"{place} fails")
+        if failing == "the run" and place == "the second":
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        for _ in range(600):
+            try:
+                io.advance(0)
+            except BaseException:
+                ended.append(place)
+                raise
+            time.sleep(0.1)
+        return count_piece(counting, io)
+
+    counts.__module__, counts.__qualname__ = count_piece.__module__, count_piece.__qualname__
+    for number in range(6):
+        _write(tmp_path, number, f"{number}.txt", 30 + number)
+    config = _config(tmp_path)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr("vecmill.vocabulary.passes.count_piece", counts)
+            wanted = KeyboardInterrupt if failing == "the run" else VocabularyError
+            with pytest.raises(wanted, match=None if failing == "the run" else f"{failing} fails"):
+                _night(config)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert sorted(ended) == sorted({"the first", "the second"} - {failing})
+    assert len(seen) == 2, "no further piece was begun"
+    assert not list(ArtifactStore(config.store).manifests("vocabulary.count"))

@@ -263,6 +263,7 @@ def _side_by_side(
 ) -> Iterator[Manifest]:
     """Build pieces in threads, so that one computes while another waits for the disk; manifests come in their order."""
     lock, stopped = threading.Lock(), threading.Event()
+    failures: list[BaseException] = []
 
     def advance_or_stop(amount: float) -> None:
         if stopped.is_set():
@@ -270,11 +271,26 @@ def _side_by_side(
         with lock:
             advance(amount)
 
+    def build(job: PieceJob) -> Manifest:
+        if stopped.is_set():
+            raise _Unwanted
+        try:
+            return build_piece(job, store, advance_or_stop)
+        except _Unwanted:
+            raise
+        except BaseException as error:
+            # At once, not when its turn comes: those before it may be at work for long.
+            failures.append(error)
+            stopped.set()
+            raise
+
     with ThreadPoolExecutor(at_once, thread_name_prefix="piece") as pool:
-        building = [pool.submit(build_piece, job, store, advance_or_stop) for job in jobs]
+        building = [pool.submit(build, job) for job in jobs]
         try:
             for each in building:
                 yield each.result()
+        except _Unwanted:
+            raise failures[0] from None
         finally:
             stopped.set()
             for each in building:
