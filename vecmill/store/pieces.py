@@ -12,7 +12,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -285,8 +285,10 @@ def _side_by_side(
             raise
 
     with ThreadPoolExecutor(at_once, thread_name_prefix="piece") as pool:
-        building = [pool.submit(build, job) for job in jobs]
+        building: list[Future[Manifest]] = []
         try:
+            # Ctrl-C may come while they are handed out.
+            building.extend(pool.submit(build, job) for job in jobs)
             for each in building:
                 yield each.result()
         except _Unwanted:

@@ -119,8 +119,9 @@ class VocabularyConfig(Config):
         ge=1_000_000,
         json_schema_extra=NOT_IN_KEY,
         description="bytes (or 256MB, 1GiB) for the tables of distinct words while counting and the texts in flight; "
-        "beyond it tables are spilled to disk. Counts are exact either way. On a Ray cluster each piece has this much, "
-        "and Ray keeps it free for it. Default: 256MB, our choice, room for some 1.5 million distinct words",
+        "beyond it tables are spilled to disk. Counts are exact either way. Two pieces of a corpus counted at once "
+        "have half each. On a Ray cluster each piece has this much, or half where it allows two at once, and Ray "
+        "keeps it free for it. Default: 256MB, our choice, room for some 1.5 million distinct words",
     )
     disk: ByteSize | None = Field(
         default=None,

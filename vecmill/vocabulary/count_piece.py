@@ -37,6 +37,9 @@ COUNTS_NAME = "counts.arrow"
 SAMPLE_NAME = "sample.parquet"
 KIND = "count"
 
+# A second piece takes so much beside its tables, whatever their budget: row groups at work and their text, the sample.
+_PIECE_BYTES = 80_000_000
+
 _NO_STRING = pa.nulls(0, pa.string())
 _NO_DOCUMENTS = pa.RecordBatch.from_arrays([_NO_STRING, _NO_STRING], names=["doc_id", "text"])
 _EMPTY_STRING = pa.StringArray.from_buffers(1, pa.py_buffer(bytes(8)), pa.py_buffer(b""))
@@ -101,7 +104,7 @@ def counting_pieces(io: StageIO, rules: TokenRules, sample: SampleSettings, mean
     disk is one for all that is spilled, so that pieces that share it are counted one by one.
     """
     shares = shares_let_through(io)
-    allowed = means.disk is None and means.memory >= 4 * means.n_threads * THREAD_BYTES
+    allowed = means.disk is None and means.memory >= 2 * max(_PIECE_BYTES, 2 * means.n_threads * THREAD_BYTES)
     at_once = 2 if allowed and len(shares) > 1 else 1
     means = replace(means, memory=means.memory // at_once)
     wanted = [
