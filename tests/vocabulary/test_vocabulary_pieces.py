@@ -29,7 +29,8 @@ from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 from vecmill.store.execute import StageOutcome, run_stage
 from vecmill.store.plan import Stage
 from vecmill.store.stage import StageIO, StageReport
-from vecmill.vocabulary.coded import read_blocks
+from vecmill.text.rules import TokenRules
+from vecmill.vocabulary.coded import CodingTable, read_blocks
 from vecmill.vocabulary.config import EncodeConfig, VocabularyConfig
 from vecmill.vocabulary.count_piece import Counting, count_piece
 from vecmill.vocabulary.token_store import TokenStore
@@ -416,3 +417,14 @@ def test_the_piece_at_work_beside_one_that_fails_ends_at_once(
     assert sorted(ended) == sorted(left)
     assert len(seen) == 2, "no further piece was begun"
     assert not list(ArtifactStore(config.store).manifests("vocabulary.count"))
+
+
+def test_a_row_group_of_more_words_than_sixteen_bits_number() -> None:
+    words = [f"w{number:06d}" for number in range(260_000)]
+    texts = [" ".join(words[start : start + 130_000]) for start in range(0, 260_000, 130_000)] + ["", words[0]]
+    documents = pa.RecordBatch.from_pydict({"doc_id": [str(k) for k in range(len(texts))], "text": texts})
+    block = CodingTable(TokenRules(), None).code(documents)
+    assert block.words.to_pylist() == words and block.n_tokens == 260_001
+    found = block.found(np.arange(260_000, dtype=np.int32))
+    assert found.codes.tolist() == [*range(260_000), 0]
+    assert np.diff(found.text_offsets).tolist() == [130_000, 130_000, 0, 1]
