@@ -53,6 +53,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     gc.freeze()  # what was imported stays; the collector need not look through it again and again
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # DuckDB counts, at the end, what nobody has collected, and prints it
+
+
 @pytest.fixture(autouse=True)
 def _no_session_of_another_server() -> Iterator[None]:
     """boto3 keeps the credentials that its first client found, and each server of the tests has keys of its own."""

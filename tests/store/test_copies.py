@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,7 @@ def another_reader(store: ArtifactStore, key: str) -> Iterator[None]:
     code = f"""
 import sys
 from pathlib import Path
+from typing import Any
 from vecmill.store.copies import Copies
 copies = Copies(Path({str(store.cache / "artifacts")!r}), 10**9)
 copies.use("stage/{folder.name}")
@@ -194,6 +196,32 @@ def test_many_at_once_end_within_the_limit(store: ArtifactStore, tmp_path: Path)
     assert failures == []
     built(store, "m")
     assert len(kept(store)) <= 3
+
+
+def test_a_copy_that_goes_while_its_folder_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``mkdir`` finds the folder, and when pathlib looks whether it is one, somebody has removed it."""
+    copies, folder, is_dir = Copies(tmp_path / "artifacts", 0), tmp_path / "artifacts/stage/a", Path.is_dir
+    folder.mkdir(parents=True)
+
+    def removed_by_somebody(path: Path, **options: Any) -> bool:
+        monkeypatch.undo()
+        assert Copies(tmp_path / "artifacts", 0).remove("stage/a") == []
+        return is_dir(path, **options)
+
+    monkeypatch.setattr(Path, "is_dir", removed_by_somebody)
+    with copies.held("stage/a") as held:
+        assert held == folder
+        assert Path.is_dir(held)
+        assert Copies(tmp_path / "artifacts", 0).remove("stage/a") == [folder]
+
+
+def test_a_file_in_the_place_of_a_copy_is_said(tmp_path: Path) -> None:
+    (tmp_path / "stage").mkdir()
+    (tmp_path / "stage/a").write_bytes(b"")
+    with pytest.raises(FileExistsError), Copies(tmp_path, 0).held("stage/a"):
+        pass
 
 
 def test_of_many_pieces_those_used_last_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,6 +369,24 @@ def built_beside(store: ArtifactStore, key: str) -> Manifest:
         return StageReport()
 
     return store.build("stage", key, {}, {}, {}, work)
+
+
+def test_a_copy_that_goes_before_it_is_read_is_read_where_it_came_from(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = built(store, "a")
+    with pytest.raises(FileNotFoundError, match="of the reader"), store.backend.reading(manifest, "data.bin"):
+        raise FileNotFoundError("of the reader")
+    before = Path.open
+
+    def gone_just_now(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "data.bin":
+            path.unlink(missing_ok=True)
+        return before(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", gone_just_now)
+    with store.backend.reading(manifest, "data.bin") as stream:
+        assert stream.read() == b"a" * KB
 
 
 def test_both_stores_share_the_room(store: ArtifactStore, neighbour: ArtifactStore) -> None:

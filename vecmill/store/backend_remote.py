@@ -347,10 +347,15 @@ class RemoteBackend:
     def reading(self, manifest: Manifest, name: str) -> Iterator[BinaryIO]:
         entry = next(each for each in manifest.files if each.path == name)
         copy = self._copies.path(self._copy_of(manifest)) / name
-        if copy.is_file() and self._memo.sha256(copy) == entry.sha256:
-            with copy.open("rb") as stream:  # stays readable while it is open, should somebody make room
-                yield stream
-            return
+        with contextlib.ExitStack() as stack:
+            local: BinaryIO | None = None
+            with contextlib.suppress(FileNotFoundError):  # there is none, or somebody has just made room
+                local = stack.enter_context(copy.open("rb"))  # stays readable while it is open
+                if self._memo.sha256(copy) != entry.sha256:
+                    local = None
+            if local is not None:
+                yield local
+                return
         place = f"{manifest.stage}/{manifest.key}/{manifest.prefix}/{name}"
         # Reading ahead is for those who read on.
         options = {"cache_type": "none"} if self._is_object_store else {}

@@ -264,11 +264,13 @@ def _limits() -> tuple[int, int]:
 def _hold(folder: Path) -> int:
     """Make sure that a folder is there and stays: a file descriptor with a shared lock on it."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            continue  # it was removed in between
+        except (FileExistsError, FileNotFoundError):
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise  # something else has the name
+            continue  # it was there when it was to be made, and removed before anybody looked at it
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(number, fcntl.LOCK_SH)
         with contextlib.suppress(FileNotFoundError):
