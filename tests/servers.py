@@ -92,22 +92,28 @@ def free_port() -> int:
 def wait_until(
     condition: Callable[[], Any],
     seconds: float,
-    what: str,
+    what: str | Callable[[], str],
     process: subprocess.Popen[Any] | None = None,
     every: float = 0.25,
 ) -> Any:
     """Poll until ``condition`` gives something true; fail with ``what`` when it takes too long.
 
-    A limit that is not reached costs nothing: ``seconds`` are those of a machine that has much else to do.
+    A limit that is not reached costs nothing: ``seconds`` are those of a machine that has much else to do. Where
+    ``what`` is a function, it is asked when all is over, and may say what was found instead.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
-        assert process is None or process.poll() is None, f"{what}: the process ended with {process.returncode}"
+        if process is not None and process.poll() is not None:
+            pytest.fail(f"{said(what)}: the process ended with {process.returncode}")
         time.sleep(every)
-    pytest.fail(f"{what}: not within {seconds:g} s")
+    pytest.fail(f"{said(what)}: not within {seconds:g} s")
+
+
+def said(what: str | Callable[[], str]) -> str:
+    return what if isinstance(what, str) else what()
 
 
 def answers(url: str) -> bool:
