@@ -420,6 +420,44 @@ def test_without_locks_a_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert remove_unless_held(tmp_path / "copy"), "it is gone"
 
 
+def test_a_folder_that_others_made_again_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening a folder and locking it somebody removed it, and somebody else fetched it again."""
+    folder, lock = tmp_path / "stage/a", __import__("fcntl").flock
+    folder.mkdir(parents=True)
+
+    def slow(number: int, how: int) -> None:
+        monkeypatch.undo()
+        folder.rename(tmp_path / "removed")
+        folder.mkdir()
+        lock(number, how)
+
+    monkeypatch.setattr("fcntl.flock", slow)
+    assert not remove_unless_held(folder, tmp_path / "aside")
+    assert folder.is_dir() and not (tmp_path / "aside").exists()
+
+
+def test_copies_of_an_earlier_version_go_once(store: ArtifactStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Their names do not say whose they are, so no store would find them, nor `forget` the text that they hold."""
+    manifest = built(store, "a")
+    key, artifacts = "0123456789abcdef" * 2, store.cache / "artifacts"
+    old = [artifacts / f"{stage}/{key}-{key[:16]}" for stage in ("ingest", "ingest.read", "encode")]
+    checkpoints = store.cache / f"checkpoints/train-{key}"
+    for each in (*old, checkpoints, store.checkpoints("train", key)):
+        each.mkdir(parents=True)
+        (each / "text").write_bytes(b"forgotten")
+    fresh = ArtifactStore(store.config)
+    with held_folder(old[2]), caplog.at_level(logging.INFO, "vecmill"):
+        for _ in range(2):
+            with fresh.backend.using():
+                fresh.folder(manifest.ref)
+    assert [each.exists() for each in old] == [False, False, True], "an older process reads the last one"
+    assert caplog.messages == [f"removed 2 copies in {artifacts} that an earlier version of vecmill made"]
+    assert kept(store) == {"a"} and not list(store.cache.glob("scratch-*"))
+    assert checkpoints.is_dir(), "an older process may be writing there"
+    fresh.backend.remove_leftovers()
+    assert not checkpoints.exists() and list((store.cache / "checkpoints").iterdir()) == []
+
+
 def test_the_limit_is_written_with_its_unit() -> None:
     values = {"train": {"kind": "skipgram"}, "store": {"cache_size": "1.5TB"}}
     assert validate(WordsConfig, values, "test").store.cache_size == 1_500_000_000_000

@@ -19,7 +19,7 @@ from vecmill.errors import StoreError, VecmillError
 from vecmill.store.backend import LinkedFile
 from vecmill.store.byte_scan import ByteScan, scan_objects
 from vecmill.store.checkpoint_mirror import REMOTE_CHECKPOINTS, CheckpointMirror, SendingGivenUp, latest_of, sent_at
-from vecmill.store.copies import Copies, held_folder, remove_unless_held
+from vecmill.store.copies import Copies, held_folder, remove_unless_held, remove_unmarked_checkpoints
 from vecmill.store.digest import sha256_file
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
@@ -150,6 +150,7 @@ class RemoteBackend:
             self.remove(REMOTE_CHECKPOINTS)
         for local in (self._cache / "checkpoints").glob(f"*-{self._mark}"):
             shutil.rmtree(local, ignore_errors=True)
+        remove_unmarked_checkpoints(self._cache / "checkpoints")
         for leftover in self._cache.glob("scratch-*"):
             remove_unless_held(leftover)
 

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import resource
 import shutil
 import threading
@@ -31,6 +32,9 @@ _KEPT_FRAC = 0.9
 # That there is no room is said again when so many times as much is in use, not for every file that is added.
 _TOLD_AGAIN = 2
 _MANY_FILES = 65_536
+# Names from before a cache could be shared: they do not say which store they belong to, and no store looks for them.
+_UNMARKED_COPY = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
+_UNMARKED_CHECKPOINTS = re.compile(r".+-[0-9a-f]{32}")
 
 
 @dataclass
@@ -71,6 +75,7 @@ class Copies:
         self._guard = threading.RLock()
         self._here = threading.local()
         self._n_users = 0
+        self._has_removed_unmarked = False
         self._told_bytes = 0  # taken by copies in use when it was last said that they leave no room
         self._others = _Scope()
         weakref.finalize(self, _Scope.close, self._others)
@@ -82,6 +87,7 @@ class Copies:
         self._here.scope = scope
         with self._guard:
             self._n_users += 1
+            self._remove_unmarked()
         try:
             yield
         finally:
@@ -130,6 +136,16 @@ class Copies:
 
     def _aside(self) -> Path:
         return self._root.parent / f"scratch-{uuid.uuid4().hex[:8]}"
+
+    def _remove_unmarked(self) -> None:
+        """Remove, once for all, the copies that an earlier version left."""
+        if self._has_removed_unmarked:
+            return
+        self._has_removed_unmarked = True
+        found = [each for each in self._root.glob("*/*") if _UNMARKED_COPY.fullmatch(each.name)]
+        removed = [path for path in found if remove_unless_held(path, self._aside())]
+        if removed:
+            log.info("removed %d copies in %s that an earlier version of vecmill made", len(removed), self._root)
 
     def expect(self, n_bytes: int) -> None:
         """Make room for so many bytes, as far as copies that nobody uses give it."""
@@ -187,24 +203,8 @@ class _Copy:
         return cls(path, used, files)
 
     def remove(self, aside: Path) -> bool:
-        """Remove it unless somebody uses it; in one step, as others see it."""
-        try:
-            number = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            return True
-        except OSError:  # another person's, or too many files are open
-            return False
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self.path.stat().st_mtime != self.used:
-                return False  # used since
-            self.path.rename(aside)
-        except OSError:  # in use, or gone meanwhile
-            return False
-        finally:
-            os.close(number)
-        shutil.rmtree(aside, ignore_errors=True)
-        return True
+        """Remove it unless somebody uses it, or has since it was looked at; True where it is gone."""
+        return remove_unless_held(self.path, aside, last_used=self.used)
 
 
 def _most_held(n_held: int) -> int:
@@ -228,11 +228,14 @@ def held_folder(folder: Path) -> Iterator[Path]:
         os.close(number)
 
 
-def remove_unless_held(folder: Path, aside: Path | None = None) -> bool:
+def remove_unless_held(folder: Path, aside: Path | None = None, *, last_used: float | None = None) -> bool:
     """Remove a folder with all it holds, unless somebody holds it; True where it is gone.
 
-    ``aside``, on the same disk, is where it goes first: so it is gone in one step, as others see it. On a file system
-    without locks nobody can tell who uses it, and it goes.
+    Parameters
+    ----------
+    aside : where it goes first, on the same disk: so it is gone in one step, as others see it
+    last_used : the folder's time of modification, in seconds since 1970, without which it stays. So it does on a file
+        system without locks, where nobody can tell who uses it; without this argument it goes there
     """
     try:
         number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -241,20 +244,39 @@ def remove_unless_held(folder: Path, aside: Path | None = None) -> bool:
     except OSError:  # another person's, or too many files are open
         return False
     try:
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
+        if not _locked(number, if_unknown=last_used is None):
+            return False
+        status = folder.stat()
+        if last_used not in (None, status.st_mtime) or not os.path.samestat(os.fstat(number), status):
+            return False  # used since, or removed and made again by others
         if aside is not None:
-            with contextlib.suppress(FileNotFoundError):
-                folder = folder.rename(aside)
+            folder = folder.rename(aside)
         shutil.rmtree(folder, ignore_errors=True)
+    except FileNotFoundError:
+        return True
     except OSError:
         return False
     finally:
         os.close(number)
     return not folder.exists()
+
+
+def remove_unmarked_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints that a version left which did not say whose they are."""
+    for path in folder.glob("*"):
+        if _UNMARKED_CHECKPOINTS.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _locked(number: int, *, if_unknown: bool) -> bool:
+    """Take the exclusive lock on an open folder; ``if_unknown`` is the answer of a file system without locks."""
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return if_unknown
+    return True
 
 
 def _limits() -> tuple[int, int]:
