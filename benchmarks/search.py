@@ -4,17 +4,21 @@
 
 `vecmill run words-search` on the reviews, as a user runs it. The grid that an exhaustive sweep would have to train is
 SPACE with VALUES_OF_A_RANGE values for each range. The search may cost a quarter of that sweep, its finalists
-included: PILOTS candidates train on a part of the documents, and the best one and the default configuration on all of
-them from three seeds each. Whether the best is better is said by the statistics of the gate, on all bundled
-benchmarks. What a training costs is counted in passes over the documents (a pilot on a quarter counts as a quarter)
-and, beside it, in seconds: those of the sweep are the mean of the pilots that were drawn at random, scaled up.
+included: pilots train on a part of the documents, and the best one and the default configuration on all of them from
+three seeds each. Whether the best is better is said by the statistics of the gate, on all bundled benchmarks.
+
+What the sweep costs is measured by a quarter of it, trained beside the search in the same minutes (two cores, a thread
+each), so that whatever else keeps the machine busy slows both. This quarter has every combination of the fields that a
+training's length depends on, at one learning rate, and is a grid search of its own by the same command; reading and
+counting the corpus and compiling the trainer count once for a sweep, not once a cell. Costs are seconds of all trials
+and finalists, and beside them passes over the documents (a pilot on a quarter counts as a quarter).
 
 Then the search is repeated with wider bounds and more trials, which has to train the new ones alone.
 
 Prints a table and, as its last line, RESULT and one JSON object: `search_vs_default` (difference of the mean Spearman
-over all pairs and benchmarks, best candidate less default), its interval, p and verdict, `cost_frac` (of the sweep, in
-passes), `cost_seconds_frac`, `trials_cached_frac` (of the widened search). With
-``--keep`` store and trials stay in a folder, and a benchmark that was stopped goes on there.
+over all pairs and benchmarks, best candidate less default), its interval, p and verdict, `cost_seconds_frac` (of the
+sweep), `cost_frac` (the same in passes), `trials_cached_frac` (of the widened search). With ``--keep`` store and trials
+stay in a folder, and a benchmark that was stopped goes on there.
 """
 
 from __future__ import annotations
@@ -27,7 +31,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,17 +55,24 @@ WIDER: dict[str, Any] = SPACE | {
     "train.window": {"low": 2, "high": 12},
 }
 VALUES_OF_A_RANGE = 4
-N_SEEDS = 3
-RANDOM_TRIALS = 10
-SIZES: dict[str, dict[str, Any]] = {
-    "full": {"part": 0.25, "pilots": 32, "more": 4, "epochs": 5, "share": 0.25},
-    "quick": {"part": 0.01, "pilots": 6, "more": 2, "epochs": 2, "share": 0.25},
+# What the length of a training depends on: all of the grid but the learning rate.
+SWEPT: dict[str, Any] = {
+    "train.window": {"choices": [2, 5, 7, 10]},
+    "train.negative_samples": SPACE["train.negative_samples"],
+    "train.sample": SPACE["train.sample"],
 }
+N_SEEDS = 3
+SIZES: dict[str, dict[str, Any]] = {
+    "full": {"part": 0.25, "pilots": 16, "random": 8, "more": 2, "epochs": 5, "share": 0.25},
+    "quick": {"part": 0.01, "pilots": 6, "random": 3, "more": 2, "epochs": 2, "share": 0.25},
+}
+# Stages that every cell of a sweep shares.
+ONCE = ("ingest", "contract", "contamination", "vocabulary", "encode")
 
 
-def n_cells() -> int:
-    """Trainings of the exhaustive sweep."""
-    return math.prod(len(each.get("choices", ())) or VALUES_OF_A_RANGE for each in SPACE.values())
+def n_cells(space: dict[str, Any]) -> int:
+    """Trainings of an exhaustive sweep."""
+    return math.prod(len(each.get("choices", ())) or VALUES_OF_A_RANGE for each in space.values())
 
 
 def reviews_of(folder: Path, part: float) -> Path:
@@ -80,50 +90,87 @@ def reviews_of(folder: Path, part: float) -> Path:
     return target
 
 
-def search(folder: Path, corpus: Path, size: dict[str, Any], space: dict[str, Any], n_trials: int) -> dict[str, Any]:
-    """Run the search in a folder of its own; what ``--json`` prints, and the wall seconds."""
+def start(folder: Path, corpus: Path, size: dict[str, Any], search: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Begin a search in a folder of its own, where it leaves ``found.json`` and ``log.txt``."""
     config = {
         "corpus": {"sources": [str(corpus)]},
         "train": {"kind": "skipgram", "epochs": size["epochs"], "threads": 1},
         "registry": {"model_name": "reviews"},
-        "search": {
-            "space": space,
-            "n_trials": n_trials,
-            "startup_trials": RANDOM_TRIALS,
-            "pruner": "none",
-            "pilot_shares": [size["share"]],
-            "n_finalists": 1,
-            "n_seeds": N_SEEDS,
-        },
+        "search": {"pruner": "none", "n_finalists": 1, **search},
     }
     deployment = {"name": "words-search", "entrypoint": "flows/search.py:search", "parameters": {"config": config}}
+    folder.mkdir(exist_ok=True)
     (folder / "pipelines.yaml").write_text(yaml.safe_dump({"deployments": [deployment]}), encoding="utf-8")
-    started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "vecmill", "run", "words-search", "--json"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"the search ended with exit code {done.returncode}; with --keep it goes on where it stopped")
-    summary: dict[str, Any] = json.loads(done.stdout)
-    return summary["search"] | {"wall_seconds": time.perf_counter() - started}
+    with (folder / "found.json").open("wb") as found, (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "vecmill", "run", "words-search", "--json"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+            stdout=found,
+            stderr=log,
+        )
+
+
+def finish(folder: Path, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """What a search found, in the words of ``--json``."""
+    if process.wait():
+        lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        sys.exit(
+            "\n".join([*lines[-20:], f"{folder.name}: exit code {process.returncode}; with --keep it goes on there"])
+        )
+    found: dict[str, Any] = json.loads((folder / "found.json").read_text(encoding="utf-8"))["search"]
+    return found
+
+
+def search_and_sweep(
+    folder: Path, corpus: Path, size: dict[str, Any], wanted: dict[str, Any]
+) -> tuple[dict[str, Any], float]:
+    """The search, and the seconds of the exhaustive sweep by the quarter of it that is trained at the same time."""
+    places = folder / "search", folder / "sweep"
+    grid = {"space": SWEPT, "sampler": "grid", "n_trials": n_cells(SWEPT), "pilot_shares": [1.0], "n_seeds": 1}
+    began: list[subprocess.Popen[bytes]] = []
+    try:
+        for place, each in zip(places, (wanted, grid), strict=True):
+            began.append(start(place, corpus, size, each))
+        found, swept = (finish(*each) for each in zip(places, began, strict=True))
+    finally:
+        for process in began:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    once = seconds_once(places[1])
+    cells = sum(row["seconds"] for row in swept["trials"]) - once
+    return found, once + cells * n_cells(SPACE) / n_cells(SWEPT)
+
+
+def seconds_once(folder: Path) -> float:
+    """Seconds that a sweep pays once, whatever the number of cells: all before training, and compiling the trainer."""
+
+    def manifests(stage: str) -> list[dict[str, Any]]:
+        return [
+            json.loads(each.read_text(encoding="utf-8"))
+            for each in (folder / ".vecmill/store" / stage).glob("*/manifest.json")
+        ]
+
+    compiled = max(each["metrics"]["compile_seconds"] for each in manifests("train"))
+    return float(compiled + sum(each["seconds"] for stage in ONCE for each in manifests(stage)))
 
 
 def measure(folder: Path, size: dict[str, Any]) -> dict[str, Any]:
-    """Both searches, and what they come to."""
+    """Search, sweep and widened search, and what they come to."""
     corpus = reviews_of(folder, size["part"])
-    found = search(folder, corpus, size, SPACE, size["pilots"])
-    (folder / "search.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    wider = search(folder, corpus, size, WIDER, size["pilots"] + size["more"])
-    finalists = {row["label"]: row for row in found["finalists"]}
-    passes = size["pilots"] * size["share"] + len(finalists) * N_SEEDS
-    # Without the first, which read, checked and counted the corpus for all.
-    drawn = [row for row in found["trials"] if 0 < row["trial"] < RANDOM_TRIALS and row["seconds"]]
-    sweep_seconds = n_cells() * sum(row["seconds"] for row in drawn) / max(len(drawn), 1) / size["share"]
+    wanted = {
+        "space": SPACE,
+        "n_trials": size["pilots"],
+        "startup_trials": size["random"],
+        "pilot_shares": [size["share"]],
+        "n_seeds": N_SEEDS,
+    }
+    found, sweep_seconds = search_and_sweep(folder, corpus, size, wanted)
+    load = os.getloadavg()[2]
+    more = wanted | {"space": WIDER, "n_trials": size["pilots"] + size["more"]}
+    wider = finish(folder / "search", start(folder / "search", corpus, size, more))
+    passes = size["pilots"] * size["share"] + len(found["finalists"]) * N_SEEDS
     seconds = found["cost"]["trial_seconds"] + found["cost"]["finalist_seconds"]
     # The finding is about the better one of the two; the figure is about the search.
     sign = 1 if found["winner"] != "baseline" else -1
@@ -142,10 +189,13 @@ def measure(folder: Path, size: dict[str, Any]) -> dict[str, Any]:
         "verdict": found["findings"][0]["verdict"] if sign == 1 else "the default configuration won",
         "n_trials": found["cost"]["n_trials"],
         "n_failed": found["cost"]["n_failed"],
-        "sweep_trainings": n_cells(),
-        "cost_frac": round(passes / n_cells(), 4),
+        "sweep_trainings": n_cells(SPACE),
+        "swept_trainings": n_cells(SWEPT),
+        "cost_frac": round(passes / n_cells(SPACE), 4),
         "search_seconds": round(seconds, 1),
-        "cost_seconds_frac": round(seconds / sweep_seconds, 4) if sweep_seconds else None,
+        "sweep_seconds": round(sweep_seconds, 1),
+        "cost_seconds_frac": round(seconds / sweep_seconds, 4),
+        "load": round(load, 1),
         "trials_cached_frac": wider["cost"]["trials_cached_frac"],
         "widened_trials": wider["cost"]["n_trials"],
     }
@@ -167,11 +217,10 @@ def render(found: dict[str, Any], size: dict[str, Any]) -> str:
     """The figures as Markdown."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("optuna", "numba", "numpy"))
     paths = sorted(SPACE)
-    frac = found["cost_seconds_frac"]
     lines = [
         f"{size['part']:.0%} of the reviews, skip-gram with {size['epochs']} epochs; {found['n_trials']} trials on "
         f"{size['share']:.0%} of the documents, finalists on all from {N_SEEDS} seeds; {versions}, {os.cpu_count()} "
-        f"cores, load {os.getloadavg()[2]:.1f} at the end.",
+        f"cores, load {found['load']:.1f}.",
         "",
         f"| configuration | {' | '.join(paths)} | mean Spearman, all pairs | sd over seeds |",
         f"| --- | {' | '.join(['---:'] * len(paths))} | ---: | ---: |",
@@ -183,11 +232,12 @@ def render(found: dict[str, Any], size: dict[str, Any]) -> str:
     for test in found["tests"]:
         interval = f"{test['lower']:+.4f} to {test['upper']:+.4f}"
         lines.append(f"| {test['title']} | {test['difference']:+.4f} | {interval} | {test['p_holm']:.2g} |")
-    in_seconds = f", {frac:.0%} of its seconds" if frac is not None else ""
     lines += [
         "",
-        f"Verdict: {found['verdict']}. Cost: {found['cost_frac']:.0%} of the passes of a sweep over "
-        f"{found['sweep_trainings']} configurations{in_seconds}. The same search with wider bounds and "
+        f"Verdict: {found['verdict']}. Cost: {found['cost_seconds_frac']:.0%} of the seconds of a sweep over "
+        f"{found['sweep_trainings']} configurations ({found['search_seconds']:,.0f} of "
+        f"{found['sweep_seconds']:,.0f}; {found['swept_trainings']} of them were trained beside the search, on all "
+        f"documents from one seed), {found['cost_frac']:.0%} of its passes. The same search with wider bounds and "
         f"{found['widened_trials'] - found['n_trials']} trials more had {found['trials_cached_frac']:.0%} of its "
         f"{found['widened_trials']} trials already.",
     ]

@@ -20,7 +20,7 @@ from vecmill.tuning.config import SearchConfig
 from vecmill.tuning.finalists import BASELINE, Finalist, Finding, judge, train_finalists
 from vecmill.tuning.folds import fold_configs, mean_evaluation
 from vecmill.tuning.log import has_champion, log_search
-from vecmill.tuning.objective import Evaluation
+from vecmill.tuning.objective import Evaluation, without_the_unread
 from vecmill.tuning.report import search_markdown
 from vecmill.tuning.space import Value, values_at, with_values
 from vecmill.tuning.storage import storage_uri
@@ -41,7 +41,8 @@ def run_trials(run: PipelineRun, study: Study) -> None:
     """Draw, train and score candidates on growing shares of the documents."""
 
     def try_out(values: Mapping[str, Value], share: float) -> Evaluation:
-        return _scored(run, study.search, f"trial on {100 * share:g} %", _candidate(run.config, values, share))
+        candidate = _judged_by_the_objective(_candidate(run.config, values, share), study.search)
+        return _scored(run, study.search, f"trial on {100 * share:g} %", candidate)
 
     study.run(try_out)
 
@@ -54,7 +55,7 @@ def run_finalists(run: PipelineRun, search: SearchConfig, study: Study) -> list[
         whole = train_and_score(run, label, config)
         if not search.folds:
             return whole
-        scored = _scored(run, search, label, config)
+        scored = _scored(run, search, label, _judged_by_the_objective(config, search))
         return replace(mean_evaluation([scored, whole]), metrics=scored.metrics)
 
     return train_finalists(search, study, train)
@@ -120,6 +121,10 @@ def publish_report(run: PipelineRun, report: dict[str, Any]) -> None:
 def _replica(base: Any, values: Mapping[str, Value], replica: int) -> Any:
     # Counted from the configuration's own, which is usually 0.
     return _candidate(base, values, 1.0).model_copy(update={"replica": base.replica + replica})
+
+
+def _judged_by_the_objective(config: Any, search: SearchConfig) -> Any:
+    return config.model_copy(update={"evaluate": without_the_unread(config.evaluate, search)})
 
 
 def _candidate(base: Any, values: Mapping[str, Value], share: float) -> Any:

@@ -23,9 +23,10 @@ from vecmill.tuning.objective import Evaluation
 
 # The stage whose metrics a search looks at; what comes after it belongs to the winner alone.
 LAST_STAGE = "evaluate"
+_TRAINING = "train"
 # What several trials may do at the same time. The stages before are quick or shared, use all cores by themselves, and
 # stand on libraries (Great Expectations, DuckDB) that keep global state.
-_SIDE_BY_SIDE = frozenset({"train", LAST_STAGE})
+_SIDE_BY_SIDE = frozenset({_TRAINING, LAST_STAGE})
 _one_at_a_time = threading.Lock()
 
 
@@ -59,6 +60,7 @@ def _trial(run: PipelineRun, config: Any) -> State[Evaluation]:
         n_stages=len(outcomes),
         n_cached=n_cached,
         outcome=outcomes,
+        trained_before=outcomes[_TRAINING].cached,
     )
     name = "Cached" if n_cached == len(outcomes) else "Completed"
     return Completed(name=name, message=f"{n_cached} of {len(outcomes)} stages stood", data=evaluation)

@@ -41,6 +41,12 @@ def numeric_metrics(config: EvaluationConfig, *, held_out: bool) -> tuple[str, .
     return tuple(dict.fromkeys(names))
 
 
+def from_analogies(config: EvaluationConfig) -> frozenset[str]:
+    """Names of the metrics that the questions of ``config.analogies`` enter."""
+    scores = {f"{_named(entry)}_{each}" for entry in config.analogies for each in ANALOGY}
+    return frozenset(scores | {"quality", "quality_analogies"})
+
+
 def benchmark_names(config: EvaluationConfig) -> tuple[str, ...]:
     """What the benchmarks of rated pairs will be called."""
     return tuple(_named(entry) for entry in config.benchmarks)

@@ -41,4 +41,5 @@ def mean_evaluation(folds: Sequence[Evaluation]) -> Evaluation:
         n_stages=sum(each.n_stages for each in folds),
         n_cached=sum(each.n_cached for each in folds),
         outcome=folds[-1].outcome,
+        trained_before=all(each.trained_before for each in folds),
     )

@@ -28,7 +28,6 @@ def search_report(
     """
     trials = [each for each in study.trials() if each.judged]
     evaluations = [each for finalist in finalists for each in finalist.evaluations]
-    n_built = sum(each.n_cached < each.n_stages for each in evaluations)
     n_paid = sum(each.number in study.paid for each in trials)
     return {
         "study": study.name,
@@ -57,7 +56,7 @@ def search_report(
             "finalist_seconds": round(sum(each.seconds for each in evaluations), 1),
             "trials_cached_frac": round(1 - n_paid / len(trials), 4) if trials else 0.0,
             "n_finalist_trainings": len(evaluations),
-            "n_finalist_trainings_cached": len(evaluations) - n_built,
+            "n_finalist_trainings_cached": sum(each.trained_before for each in evaluations),
         },
     }
 
