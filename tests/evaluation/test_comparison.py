@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
@@ -15,7 +16,8 @@ from scipy import stats
 from vecmill.errors import FormatError
 from vecmill.evaluation.comparison import MEAN, Separation, compare, holm, seed_variance
 from vecmill.evaluation.comparison_config import ComparisonConfig
-from vecmill.evaluation.items import BenchmarkItems
+from vecmill.evaluation.items import BenchmarkItems, all_pairs_score, filled_cosines
+from vecmill.evaluation.lost_pairs import ranked_against
 from vecmill.evaluation.simulation import SimulatedBenchmarks
 
 CONFIG = ComparisonConfig(n_resamples=500, seed_sd={"mean": 0.01}, other_seed_sd=0.02, seed_trainings=6)
@@ -219,7 +221,79 @@ def test_covered_all_and_common_pairs_by_hand() -> None:
     assert each.challenger_covered == pytest.approx(stats.spearmanr(ratings[:100], good[:100])[0])
     assert each.champion_common == each.challenger_common == each.challenger_covered
     assert (each.n_champion_covered, each.n_challenger_covered, each.n_common, each.n_items) == (200, 100, 100, 200)
-    assert each.challenger_covered > each.champion_covered
+    assert each.challenger_covered > each.champion_covered and each.difference < -0.5
+    assert (each.n_lost, each.champion) == (100, pytest.approx(each.champion_covered))
     strangers = {"m": replace(champion["m"], cosines=np.where(np.arange(200) < 100, np.nan, good))}
     (apart,) = compare([strangers], [challenger], CONFIG).separations
     assert (apart.champion_common, apart.challenger_common, apart.n_common) == (None, None, 0)
+
+
+# --- lost pairs -------------------------------------------------------------------------------------------------------
+
+
+def without(items: BenchmarkItems, lost: object) -> BenchmarkItems:
+    return replace(items, cosines=np.where(np.asarray(lost), np.nan, items.cosines))
+
+
+rated_pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=4, max_size=6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rated_pairs, st.randoms(use_true_random=False))
+def test_lost_pairs_stand_where_they_cost_most(pairs: list[tuple[int, int]], rng: random.Random) -> None:
+    """Against every order of all pairs in which those that are left keep theirs; a rating or a state may repeat."""
+    n = len(pairs)
+    ratings, states = np.array([[*each] for each in pairs], dtype=float).T
+    words = tuple(f"a{at}" for at in range(n)), tuple(f"b{at}" for at in range(n))
+    whole = BenchmarkItems("m", "M", "0", *words, ratings, np.array(rng.sample(range(n), n), dtype=float))
+    lost = states == 0
+    part = without(whole, lost)
+    placed = ranked_against(part, whole.covered)
+    kept = filled_cosines(part)[~lost]
+    assert (np.sign(np.subtract.outer(placed[~lost], placed[~lost])) == np.sign(np.subtract.outer(kept, kept))).all()
+    centred = stats.rankdata(ratings) - (n + 1) / 2
+    order = np.argsort(np.argsort(kept, kind="stable"), kind="stable") if len(set(kept.tolist())) == len(kept) else None
+    if order is None:
+        return  # fewer than three known pairs are all ties
+    costs = []
+    for ranks in itertools.permutations(range(n)):
+        mine = np.array(ranks)
+        if (np.argsort(np.argsort(mine[~lost])) == order).all():
+            costs.append(float(mine @ centred))
+    assert float(stats.rankdata(placed) @ centred) == pytest.approx(min(costs))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.0, 2.0), st.floats(0.01, 0.9))
+def test_forgetting_what_the_champion_knows_never_raises_the_score(seed: int, quality: float, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    ratings = np.round(rng.normal(size=60), 1)
+    words = tuple(f"a{at}" for at in range(60)), tuple(f"b{at}" for at in range(60))
+    champion = BenchmarkItems("m", "M", "0", *words, ratings, rng.normal(size=60))
+    whole = replace(champion, cosines=quality * ratings + rng.normal(size=60))
+    wrong = np.abs(stats.rankdata(whole.cosines) - stats.rankdata(ratings))
+    for lost in (rng.random(60) < share, wrong >= np.quantile(wrong, 1 - share)):
+        part = ranked_against(without(whole, lost), champion.covered)
+        assert stats.spearmanr(part, ratings)[0] <= all_pairs_score(whole) + 1e-12
+
+
+def test_the_champion_less_its_worst_words_is_no_better() -> None:
+    champion, _ = drawn()
+    cut = {}
+    for name, items in champion[0].items():
+        cosines = filled_cosines(items)
+        share = (stats.rankdata(cosines) - len(items) / 2) * (stats.rankdata(items.ratings) - len(items) / 2)
+        cut[name] = without(items, share <= np.quantile(share, 0.02))
+    assert all(all_pairs_score(cut[name]) > all_pairs_score(items) for name, items in champion[0].items())
+    found = compare(champion, [cut], CONFIG)
+    assert not found.gains and all(each.difference < 0 and each.n_lost > 0 for each in found.separations)
+    back = compare([cut], champion, CONFIG)
+    assert all(each.n_lost == 0 for each in back.separations), "what the challenger alone knows is not lost"
+
+
+def test_without_a_lost_pair_the_cosines_rank() -> None:
+    champion, challenger = drawn()
+    for name, items in challenger[0].items():
+        both_lack = without(items, np.arange(len(items)) % 5 == 0)
+        ranked = ranked_against(both_lack, both_lack.covered)
+        assert np.array_equal(ranked, filled_cosines(both_lack)) and len(ranked) == len(champion[0][name])

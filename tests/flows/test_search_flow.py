@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 from rich.console import Console
@@ -112,6 +113,15 @@ def test_the_first_search_trains_everything_and_registers_the_winner(place: Path
     assert names == sorted(["trial 0", "trial 1", "trial 2", "finalist: baseline", f"finalist: {found['winner']}"])
     trial = next(each for each in children if each.info.run_name == "trial 0")
     assert trial.data.params.keys() == SEARCH["space"].keys()  # type: ignore[attr-defined]
+
+
+def test_only_finalists_are_evaluated_in_full(place: Path, first: dict[str, Any]) -> None:
+    """Nobody looks at the neighbours of a trial, and the objective does not read them."""
+    store = ArtifactStore(StoreConfig(uri=str(place / "store"), cache=str(place / "cache")))
+    folders = [store.folder(each.ref) for each in store.manifests("evaluate")]
+    n_lists = sorted(pq.read_metadata(each / "neighbours.parquet").num_rows for each in folders)
+    assert n_lists[:6] == [0] * 6  # three trials on two shares
+    assert len(n_lists) == 12 and n_lists[6] > 0  # two finalists from three seeds
 
 
 def test_a_repeated_search_is_all_hits(place: Path, text_folder: Path, first: dict[str, Any]) -> None:

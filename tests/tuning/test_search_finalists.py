@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from vecmill.evaluation.comparison_config import ComparisonConfig
+from vecmill.evaluation.config import EvaluationConfig
 from vecmill.evaluation.items import BenchmarkItems, ModelItems
 from vecmill.tuning.config import SearchConfig
 from vecmill.tuning.finalists import Finalist, judge, train_finalists
-from vecmill.tuning.objective import Evaluation
+from vecmill.tuning.objective import Evaluation, without_the_unread
 from vecmill.tuning.report import search_markdown, search_report
 from vecmill.tuning.trials import Study
 
@@ -97,3 +98,24 @@ def test_the_report_is_json_and_its_page_names_what_was_found(tmp_path: Path) ->
     page = search_markdown(report)
     assert findings[0].text in page and "| train.quality |" in page
     assert page.count("| baseline | as configured |") == 1
+
+
+@pytest.mark.parametrize(
+    ("objective", "has_analogies", "has_hubs"),
+    [
+        ("mean_spearman", False, False),
+        ({"men_spearman": 2, "rw_spearman": 1}, False, False),
+        ("validation_auc", False, False),
+        ("quality", True, False),
+        ({"men_spearman": 2, "google_analogies_accuracy": 1}, True, False),
+        ({"men_spearman": 2, "hubness_skewness": 1}, False, True),
+    ],
+)
+def test_a_trial_measures_what_the_objective_reads(objective: object, has_analogies: bool, has_hubs: bool) -> None:
+    space = {"train.window": {"low": 2, "high": 9}}
+    search = SearchConfig.model_validate({"space": space, "objective": objective, "folds": 2})
+    config = EvaluationConfig.model_validate({"neighbour_words": ["cat"], "n_resamples": 300})
+    found = without_the_unread(config, search)
+    assert (bool(found.analogies), bool(found.statistics_words)) == (has_analogies, has_hubs)
+    assert (found.neighbour_words, found.n_neighbour_words) == ((), 0)
+    assert (found.benchmarks, found.n_resamples, found.validation) == (config.benchmarks, 300, config.validation)

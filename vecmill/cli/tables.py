@@ -80,6 +80,7 @@ def _comparison(tests: list[dict[str, Any]]) -> Table:
     table.caption = (
         "p: of such a gain between equal models, all benchmarks corrected together. common: pairs that both know"
         + _on_common_pairs(tests[0])
+        + _lost_pairs(tests[0])
     )
     table.caption_justify = "left"
     return table
@@ -91,6 +92,11 @@ def _on_common_pairs(row: dict[str, Any]) -> str:
         return ", too few to score"
     of = " in the mean" if row["name"] == "mean" else ""
     return f"; on these alone the scores are {_number(scores[0])} and {_number(scores[1])}{of}"
+
+
+def _lost_pairs(row: dict[str, Any]) -> str:
+    n_lost = row.get("n_lost", 0)  # a verdict of an earlier version does not say
+    return f". Lost pairs, which the champion knows, count against the new version: {n_lost:,}" if n_lost else ""
 
 
 def _number(value: float | None) -> str:

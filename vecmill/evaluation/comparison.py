@@ -28,7 +28,8 @@ import numpy.typing as npt
 
 from vecmill.errors import FormatError
 from vecmill.evaluation.comparison_config import ComparisonConfig
-from vecmill.evaluation.items import MIN_PAIRS, BenchmarkItems, ModelItems, all_pairs_score, filled_cosines
+from vecmill.evaluation.items import MIN_PAIRS, BenchmarkItems, ModelItems, filled_cosines
+from vecmill.evaluation.lost_pairs import ranked_against
 from vecmill.evaluation.resampling import paired_resamples
 from vecmill.evaluation.statistics import Floats, spearman
 
@@ -44,7 +45,8 @@ class Separation:
     Attributes
     ----------
     name, title : the benchmark, or ``mean``
-    champion, challenger : Spearman's coefficient on all pairs, mean over the side's replicas
+    champion, challenger : Spearman's coefficient on all pairs, mean over the side's replicas; pairs that the champion
+        covers and the challenger does not count against it (:mod:`vecmill.evaluation.lost_pairs`)
     difference, lower, upper : challenger minus champion, and its interval of confidence 1 - 2 alpha, uncorrected
     standard_error, item_error, seed_error : of the difference, and the two parts that it is made of (as squares)
     degrees_of_freedom : of the t distribution
@@ -58,6 +60,7 @@ class Separation:
         words raises it, so it decides nothing
     champion_common, challenger_common : the same on the pairs that all replicas of both sides cover
     n_champion_covered, n_challenger_covered : pairs that the sides cover
+    n_lost : pairs that the champion covers and the challenger does not
     """
 
     name: str
@@ -85,6 +88,7 @@ class Separation:
     challenger_common: float | None
     n_champion_covered: int
     n_challenger_covered: int
+    n_lost: int
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class _Shown:
     covered: tuple[float | None, float | None]
     common: tuple[float | None, float | None]
     n_covered: tuple[int, int]
+    n_lost: int
 
 
 @dataclass(frozen=True)
@@ -236,16 +241,17 @@ def _unusable(columns: Sequence[BenchmarkItems], config: ComparisonConfig) -> st
 
 def _score(columns: Sequence[BenchmarkItems], n_champion: int, config: ComparisonConfig) -> _Scored:
     items, different = columns[0], columns[0].different
-    cosines = np.array([filled_cosines(each) for each in columns])
+    ranked = [filled_cosines(each) for each in columns[:n_champion]]
+    ranked += [ranked_against(each, items.covered) for each in columns[n_champion:]]
     covered = [side.covered[different] for side in (columns[0], columns[n_champion])]
     # The draws depend on the benchmark's content alone, so that every comparison on it uses the same resamples.
     seed = [int.from_bytes(hashlib.sha256(items.digest.encode()).digest()[:8])]
     return _Scored(
         name=items.benchmark,
         title=items.title,
-        scores=np.array([all_pairs_score(each) for each in columns]),
+        scores=np.array([spearman(each, items.ratings[different]) or 0.0 for each in ranked]),
         resamples=paired_resamples(
-            items.ratings[different], cosines, _strata(covered[0], covered[1]), config.n_resamples, seed
+            items.ratings[different], np.array(ranked), _strata(covered[0], covered[1]), config.n_resamples, seed
         ),
         n_items=int(different.sum()),
         n_common=int((covered[0] & covered[1]).sum()),
@@ -263,7 +269,9 @@ def _shown(columns: Sequence[BenchmarkItems], n_champion: int) -> _Shown:
         return one, other
 
     covered = [int((different & side[0].covered).sum()) for side in sides]
-    return _Shown(scores(lambda each: different & each.covered), scores(lambda _: common), (covered[0], covered[1]))
+    lost = int((different & sides[0][0].covered & ~sides[1][0].covered).sum())
+    on_covered = scores(lambda each: different & each.covered)
+    return _Shown(on_covered, scores(lambda _: common), (covered[0], covered[1]), lost)
 
 
 def _spearman_on(pairs: npt.NDArray[np.bool_], items: BenchmarkItems) -> float | None:
@@ -296,6 +304,7 @@ def _mean_of(scored: Sequence[_Scored]) -> _Scored:
             (_mean(each.shown.covered[0] for each in scored), _mean(each.shown.covered[1] for each in scored)),
             (_mean(each.shown.common[0] for each in scored), _mean(each.shown.common[1] for each in scored)),
             (sum(each.shown.n_covered[0] for each in scored), sum(each.shown.n_covered[1] for each in scored)),
+            sum(each.shown.n_lost for each in scored),
         ),
     )
 
@@ -338,6 +347,7 @@ def _separate(scored: _Scored, n_champion: int, n_tests: int, config: Comparison
         challenger_common=scored.shown.common[1],
         n_champion_covered=scored.shown.n_covered[0],
         n_challenger_covered=scored.shown.n_covered[1],
+        n_lost=scored.shown.n_lost,
     )
 
 

@@ -205,6 +205,8 @@ def coverage_lines(tests: Sequence[Mapping[str, Any]]) -> list[str]:
         values = each[f"champion{figure}"], each[f"challenger{figure}"]
         return " → ".join("–" if value is None else f"{value:.4f}" for value in values)
 
+    n_lost = tests[0].get("n_lost", 0)  # a verdict of an earlier version does not say
+    lost = f"{n_lost:,} pairs that the champion covers and the challenger has lost count against it."
     return [
         "| champion → challenger | covered pairs | covered | all pairs (decides) | common pairs | common |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -214,6 +216,7 @@ def coverage_lines(tests: Sequence[Mapping[str, Any]]) -> list[str]:
             f"| {each['n_common']:,} |"
             for each in tests
         ),
+        *(["", lost] if n_lost else []),
     ]
 
 
