@@ -69,6 +69,9 @@ def test_life_of_a_model(
     assert [ask("champion", "--at", each, "--json")["version"] for each in times] == expected
     before = ask("champion", "--at", "2013-01-16", "--json")
     assert before["version"] is None and before["reason"].startswith("nobody knows, its ledger begins at 20")
+    assert ask("champion", "--at", "2013-01-16").startswith(
+        "Who was champion of life at 2013-01-16T23:59:59.999Z: nobody"
+    )
     now = ask("champion", "--json")
     assert (now["version"], now["reason"], now["until"], now["uncertain"]) == ("1", "customers complained", None, "")
     third = ask("champion", "--at", times[4], "--json")

@@ -89,12 +89,12 @@ def show_champion(model_name: str, answer: Mapping[str, Any], console: Console) 
     """Who is or was champion, since when, and why."""
     version, at = answer["version"], answer["at"]
     when = f"at {at}" if at else "now"
-    if version is None:
-        console.print(
-            f"No version of {model_name} is champion {when}: {answer['reason']}", soft_wrap=True, markup=False
-        )
-        return
     verb = "was" if at else "is"
+    if version is None:
+        unknown = answer["reason"].startswith("nobody knows")
+        asked = f"Who was champion of {model_name}" if unknown else f"No version of {model_name} {verb} champion"
+        console.print(f"{asked} {when}: {answer['reason']}", soft_wrap=True, markup=False)
+        return
     console.print(f"Version [bold]{version}[/] {verb} champion of {escape(model_name)} {when}", soft_wrap=True)
     if answer["since"]:
         until = f", until {answer['until']}" if answer["until"] else ""

@@ -42,8 +42,8 @@ def scores_section(facts: CardFacts) -> str:
     interval = f"{100 * facts.scores[0].get('confidence', 0.95):g} % interval"
     header = ("benchmark", "Spearman, covered pairs", interval, "covered", "Spearman, all pairs")
     return (
-        f"{md_table(header, rows)}\n\nAll pairs: a pair with an unknown word counts as undecided, so that losing "
-        "vocabulary never raises the score."
+        f"{md_table(header, rows)}\n\nAll pairs: a pair with an unknown word counts as undecided. Pairs that the "
+        "champion knows and a new version has lost count against that version in the verdict."
     )
 
 
