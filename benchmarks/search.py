@@ -9,9 +9,10 @@ three seeds each. Whether the best is better is said by the statistics of the ga
 
 What the sweep costs is measured by a quarter of it, trained beside the search in the same minutes (two cores, a thread
 each), so that whatever else keeps the machine busy slows both. This quarter has every combination of the fields that a
-training's length depends on, at one learning rate, and is a grid search of its own by the same command; reading and
-counting the corpus and compiling the trainer count once for a sweep, not once a cell. Costs are seconds of all trials
-and finalists, and beside them passes over the documents (a pilot on a quarter counts as a quarter).
+training's length depends on, at one learning rate, and is a grid search of its own by the same command. Costs are
+seconds of all trials and finalists, and beside them passes over the documents (a pilot on a quarter counts as a
+quarter). What search and sweep need once and alike, before the first training, counts for neither: reading and counting
+the corpus, and compiling the trainer.
 
 Then the search is repeated with wider bounds and more trials, which has to train the new ones alone.
 
@@ -66,8 +67,6 @@ SIZES: dict[str, dict[str, Any]] = {
     "full": {"part": 0.25, "pilots": 16, "random": 8, "more": 2, "epochs": 5, "share": 0.25},
     "quick": {"part": 0.01, "pilots": 6, "random": 3, "more": 2, "epochs": 2, "share": 0.25},
 }
-# Stages that every cell of a sweep shares.
-ONCE = ("ingest", "contract", "contamination", "vocabulary", "encode")
 
 
 def n_cells(space: dict[str, Any]) -> int:
@@ -90,8 +89,12 @@ def reviews_of(folder: Path, part: float) -> Path:
     return target
 
 
-def start(folder: Path, corpus: Path, size: dict[str, Any], search: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """Begin a search in a folder of its own, where it leaves ``found.json`` and ``log.txt``."""
+def start(
+    folder: Path, name: str, corpus: Path, size: dict[str, Any], search: dict[str, Any]
+) -> subprocess.Popen[bytes] | None:
+    """Begin a search in a folder of its own, where it leaves ``NAME.json`` and a log; None where it is done."""
+    if _found(folder, name) is not None:
+        return None
     config = {
         "corpus": {"sources": [str(corpus)]},
         "train": {"kind": "skipgram", "epochs": size["epochs"], "threads": 1},
@@ -101,7 +104,7 @@ def start(folder: Path, corpus: Path, size: dict[str, Any], search: dict[str, An
     deployment = {"name": "words-search", "entrypoint": "flows/search.py:search", "parameters": {"config": config}}
     folder.mkdir(exist_ok=True)
     (folder / "pipelines.yaml").write_text(yaml.safe_dump({"deployments": [deployment]}), encoding="utf-8")
-    with (folder / "found.json").open("wb") as found, (folder / "log.txt").open("ab") as log:
+    with (folder / f"{name}.json").open("wb") as found, (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "vecmill", "run", "words-search", "--json"],
             cwd=folder,
@@ -111,49 +114,52 @@ def start(folder: Path, corpus: Path, size: dict[str, Any], search: dict[str, An
         )
 
 
-def finish(folder: Path, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+def finish(folder: Path, name: str, process: subprocess.Popen[bytes] | None) -> dict[str, Any]:
     """What a search found, in the words of ``--json``."""
-    if process.wait():
-        lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-        sys.exit(
-            "\n".join([*lines[-20:], f"{folder.name}: exit code {process.returncode}; with --keep it goes on there"])
-        )
-    found: dict[str, Any] = json.loads((folder / "found.json").read_text(encoding="utf-8"))["search"]
+    code = process.wait() if process else 0
+    found = _found(folder, name)
+    if code or found is None:
+        lines = (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        sys.exit("\n".join([*lines[-20:], f"{name} ended with exit code {code}; with --keep it goes on there"]))
+    return found
+
+
+def _found(folder: Path, name: str) -> dict[str, Any] | None:
+    try:
+        summary: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    found: dict[str, Any] = summary["search"]
     return found
 
 
 def search_and_sweep(
     folder: Path, corpus: Path, size: dict[str, Any], wanted: dict[str, Any]
-) -> tuple[dict[str, Any], float]:
-    """The search, and the seconds of the exhaustive sweep by the quarter of it that is trained at the same time."""
-    places = folder / "search", folder / "sweep"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The search, and at the same time a quarter of the exhaustive sweep, each in a folder of its name."""
     grid = {"space": SWEPT, "sampler": "grid", "n_trials": n_cells(SWEPT), "pilot_shares": [1.0], "n_seeds": 1}
-    began: list[subprocess.Popen[bytes]] = []
+    began: dict[str, subprocess.Popen[bytes] | None] = {}
     try:
-        for place, each in zip(places, (wanted, grid), strict=True):
-            began.append(start(place, corpus, size, each))
-        found, swept = (finish(*each) for each in zip(places, began, strict=True))
+        for name, each in (("search", wanted), ("sweep", grid)):
+            began[name] = start(folder / name, name, corpus, size, each)
+        searched, swept = (finish(folder / name, name, process) for name, process in began.items())
     finally:
-        for process in began:
-            if process.poll() is None:
+        for process in began.values():
+            if process is not None and process.poll() is None:
                 process.terminate()
                 process.wait()
-    once = seconds_once(places[1])
-    cells = sum(row["seconds"] for row in swept["trials"]) - once
-    return found, once + cells * n_cells(SPACE) / n_cells(SWEPT)
+    return searched, swept
 
 
-def seconds_once(folder: Path) -> float:
-    """Seconds that a sweep pays once, whatever the number of cells: all before training, and compiling the trainer."""
-
-    def manifests(stage: str) -> list[dict[str, Any]]:
-        return [
-            json.loads(each.read_text(encoding="utf-8"))
-            for each in (folder / ".vecmill/store" / stage).glob("*/manifest.json")
-        ]
-
-    compiled = max(each["metrics"]["compile_seconds"] for each in manifests("train"))
-    return float(compiled + sum(each["seconds"] for stage in ONCE for each in manifests(stage)))
+def seconds_of_trials(folder: Path, found: dict[str, Any]) -> float:
+    """Seconds of all trials, less what the first of them did but for training: it reads and counts the corpus."""
+    manifests = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (folder / ".vecmill/store/train").glob("*/manifest.json")
+    ]
+    first = min(manifests, key=lambda each: str(each["finished_at"]))
+    training = first["seconds"] - first["metrics"]["compile_seconds"]
+    return float(training + sum(row["seconds"] for row in found["trials"] if row["trial"] > 0))
 
 
 def measure(folder: Path, size: dict[str, Any]) -> dict[str, Any]:
@@ -166,12 +172,15 @@ def measure(folder: Path, size: dict[str, Any]) -> dict[str, Any]:
         "pilot_shares": [size["share"]],
         "n_seeds": N_SEEDS,
     }
-    found, sweep_seconds = search_and_sweep(folder, corpus, size, wanted)
-    load = os.getloadavg()[2]
+    found, swept = search_and_sweep(folder, corpus, size, wanted)
+    load = folder / "load.txt"
+    if not load.exists():
+        load.write_text(f"{os.getloadavg()[2]:.1f}")
+    seconds = seconds_of_trials(folder / "search", found) + found["cost"]["finalist_seconds"]
+    sweep_seconds = seconds_of_trials(folder / "sweep", swept) * n_cells(SPACE) / n_cells(SWEPT)
     more = wanted | {"space": WIDER, "n_trials": size["pilots"] + size["more"]}
-    wider = finish(folder / "search", start(folder / "search", corpus, size, more))
+    wider = finish(folder / "search", "wider", start(folder / "search", "wider", corpus, size, more))
     passes = size["pilots"] * size["share"] + len(found["finalists"]) * N_SEEDS
-    seconds = found["cost"]["trial_seconds"] + found["cost"]["finalist_seconds"]
     # The finding is about the better one of the two; the figure is about the search.
     sign = 1 if found["winner"] != "baseline" else -1
     tests = [_about_the_search(test, sign) for test in found["findings"][0]["tests"]]
@@ -195,7 +204,7 @@ def measure(folder: Path, size: dict[str, Any]) -> dict[str, Any]:
         "search_seconds": round(seconds, 1),
         "sweep_seconds": round(sweep_seconds, 1),
         "cost_seconds_frac": round(seconds / sweep_seconds, 4),
-        "load": round(load, 1),
+        "load": float(load.read_text()),
         "trials_cached_frac": wider["cost"]["trials_cached_frac"],
         "widened_trials": wider["cost"]["n_trials"],
     }

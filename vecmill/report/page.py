@@ -32,7 +32,12 @@ overflow-wrap:anywhere}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.6rem;margin:1rem 0;padding:0}
 .tiles div{background:var(--panel);padding:.6rem .8rem;border-radius:.4rem}
 .tiles dt{color:var(--soft);font-size:.85rem}.tiles dd{margin:0;font-size:1.25rem;font-variant-numeric:tabular-nums}
-.scroll{overflow-x:auto;margin:.6rem 0}.scroll:focus-visible{outline:2px solid var(--accent)}
+/* a shadow at the side where more can be scrolled to; phones show no scroll bar */
+.scroll{overflow-x:auto;margin:.6rem 0;background:linear-gradient(90deg,var(--paper) 40%,transparent),
+linear-gradient(270deg,var(--paper) 40%,transparent) 100% 0,linear-gradient(90deg,#8887,transparent),
+linear-gradient(270deg,#8887,transparent) 100% 0;background-size:2rem 100%,2rem 100%,.6rem 100%,.6rem 100%;
+background-repeat:no-repeat;background-attachment:local,local,scroll,scroll}
+.scroll:focus-visible{outline:2px solid var(--accent)}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;min-width:100%}
 caption{text-align:left;padding-bottom:.3rem}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
@@ -52,7 +57,7 @@ svg .word{unicode-bidi:isolate}svg .pale{opacity:.35;font-size:9px}
 code{font-size:.85em;overflow-wrap:anywhere}
 @media(max-width:36rem){th[scope=row]{white-space:normal}.left th[scope=row]{width:42%}
 .neighbours td{min-width:15rem}th,td{padding:.25rem .4rem}}
-@media print{.scroll{overflow:visible}h2{break-after:avoid}figure,table{break-inside:avoid}}
+@media print{.scroll{overflow:visible;background:none}h2{break-after:avoid}figure,table{break-inside:avoid}}
 """
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
