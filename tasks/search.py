@@ -52,7 +52,7 @@ def run_finalists(run: PipelineRun, search: SearchConfig, study: Study) -> list[
 
     def train(values: Mapping[str, Value], replica: int) -> Evaluation:
         config, label = _replica(run.config, values, replica), f"finalist, seed {replica}"
-        whole = train_and_score(run, label, config)
+        whole = train_and_score(run, label, config, for_registry=True)
         if not search.folds:
             return whole
         scored = _scored(run, search, label, _judged_by_the_objective(config, search))

@@ -17,7 +17,7 @@ from tasks.caching import PipelineRun
 from tasks.register import register
 from vecmill.store.execute import StageOutcome
 from vecmill.store.manifest import ArtifactRef
-from vecmill.store.plan import key_of, stage_parts
+from vecmill.store.plan import Stage, key_of, stage_parts
 from vecmill.store.runs import finish_run, start_run
 from vecmill.tuning.objective import Evaluation
 
@@ -30,25 +30,27 @@ _SIDE_BY_SIDE = frozenset({_TRAINING, LAST_STAGE})
 _one_at_a_time = threading.Lock()
 
 
-def train_and_score(run: PipelineRun, label: str, config: Any) -> Evaluation:
+def train_and_score(run: PipelineRun, label: str, config: Any, *, for_registry: bool = False) -> Evaluation:
     """Run a candidate up to its scores, as one task whose state is ``Cached`` when all of it stood.
 
     Parameters
     ----------
     label : what Prefect shows as the task's name
     config : the pipeline's configuration with the candidate's values, and the replica that its training is
+    for_registry : whether the model may be registered, which takes more stages than its scores do
     """
-    state: Any = _trial.with_options(task_run_name=label)(run, config, return_state=True)
+    stages = _stages(run, for_registry)
+    state: Any = _trial.with_options(task_run_name=label)(run, config, stages, return_state=True)
     evaluation: Evaluation = state.result()
     return evaluation
 
 
 @task(name="trial", cache_policy=NO_CACHE, persist_result=False)
-def _trial(run: PipelineRun, config: Any) -> State[Evaluation]:
+def _trial(run: PipelineRun, config: Any, stages: list[Stage]) -> State[Evaluation]:
     started = time.perf_counter()
     outcomes: dict[str, StageOutcome] = {}
-    with _at_work(run, config):
-        for stage in _stages(run):
+    with _at_work(run, config, stages):
+        for stage in stages:
             inputs: dict[str, ArtifactRef] = {name: outcomes[name].ref for name in stage.inputs}
             apart = stage.name in _SIDE_BY_SIDE or not run.engine.in_this_process
             with nullcontext() if apart else _one_at_a_time:
@@ -66,16 +68,23 @@ def _trial(run: PipelineRun, config: Any) -> State[Evaluation]:
     return Completed(name=name, message=f"{n_cached} of {len(outcomes)} stages stood", data=evaluation)
 
 
-def _stages(run: PipelineRun) -> list[Any]:
+def _stages(run: PipelineRun, for_registry: bool) -> list[Stage]:
+    """The stages up to the scores; all of them, or those alone that the scores descend from."""
     names = [stage.name for stage in run.pipeline.stages]
-    return list(run.pipeline.stages[: names.index(LAST_STAGE) + 1])
+    stages = list(run.pipeline.stages[: names.index(LAST_STAGE) + 1])
+    if for_registry:
+        return stages
+    needed = {LAST_STAGE}
+    for stage in reversed(stages):
+        needed.update(stage.inputs if stage.name in needed else ())
+    return [stage for stage in stages if stage.name in needed]
 
 
 @contextmanager
-def _at_work(run: PipelineRun, config: Any) -> Iterator[None]:
+def _at_work(run: PipelineRun, config: Any, stages: list[Stage]) -> Iterator[None]:
     """Keep `vecmill gc` from the candidate's artifacts while they are made; the search's own record names others."""
     keys: dict[str, str] = {}
-    for stage in _stages(run):
+    for stage in stages:
         parts, _ = stage_parts(stage, config, {name: keys[name] for name in stage.inputs}, run.store)
         keys[stage.name] = key_of(parts)
     record = start_run(run.store, f"{run.pipeline.name}.trials", keys)
