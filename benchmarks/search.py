@@ -64,7 +64,7 @@ SWEPT: dict[str, Any] = {
 }
 N_SEEDS = 3
 SIZES: dict[str, dict[str, Any]] = {
-    "full": {"part": 0.25, "pilots": 16, "random": 8, "more": 2, "epochs": 5, "share": 0.25},
+    "full": {"part": 0.25, "pilots": 10, "random": 5, "more": 2, "epochs": 5, "share": 0.5},
     "quick": {"part": 0.01, "pilots": 6, "random": 3, "more": 2, "epochs": 2, "share": 0.25},
 }
 
