@@ -109,6 +109,9 @@ def ray_nodes(folder: Path) -> Iterator[tuple[str, list[MemoryLimit]]]:
     os.environ["PYTHONPATH"] = str(ROOT)
     from ray.cluster_utils import Cluster
 
+    from vecmill.engine.ray_cluster import give_time_to_start, import_ray
+
+    give_time_to_start(import_ray())
     common = {"object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1"}
     Path("/tmp/ray").mkdir(exist_ok=True)  # Ray writes a cluster's address there and does not make the folder
     cluster = Cluster()

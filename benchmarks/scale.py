@@ -49,6 +49,7 @@ SIMILARITY = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "men": "ME
 WAYS = {"touches": "by touches", "mean": "plain mean"}
 # In less text rounds are shorter than those that machines have, and what each exchange costs in any case would show.
 QUICK_COST_PART = 0.3
+COST_BEGINS = "Cost: what words and rows cost, by 2 to 16 workers, each twice: measured, and simulated"
 QUICK = {"part": 0.05, "epochs": 1, "seeds": 1, "workers": [1, 4, 8, 16]}
 
 
@@ -100,7 +101,11 @@ class Runs:
         started = time.perf_counter()
         made = train(corpus(), place["workers"], place["way"], place["epochs"], place["seed"])
         took = f"{time.perf_counter() - started:.0f} s, load {os.getloadavg()[0]:.1f}"
-        print(f"{place['workers']} worker(s), {place['way']}, seed {place['seed']}: {took}  {made}", flush=True)
+        scores = ", ".join(f"{title} {made['scores'][name]:.4f}" for name, title in SIMILARITY.items())
+        workers = f"{place['workers']} workers, {WAYS[place['way']]}" if place["workers"] > 1 else "1 worker"
+        print(
+            f"{workers}, seed {place['seed']}: {scores}; {made['bytes_per_word']:.0f} bytes a word ({took})", flush=True
+        )
         self.kept = [each for each in self.kept if each is not found] + [place | {"code": code} | made]
         if self._keep:
             self._keep(self.kept)
@@ -159,7 +164,10 @@ def beyond_memory(options: argparse.Namespace) -> dict[str, Any]:
     if not options.quick and BEYOND_RESULTS.exists():
         kept: dict[str, Any] = json.loads(BEYOND_RESULTS.read_text(encoding="utf-8"))["result"]
         return kept
-    return {} if options.report else result_of(measured(["sizes"], not options.quick))
+    if options.report:
+        return {}
+    print("Text beyond memory: a Ray cluster and two runs of the pipeline on text in an S3 server", flush=True)
+    return result_of(measured(["sizes"], not options.quick))
 
 
 def render(result: dict[str, Any], options: argparse.Namespace) -> str:
@@ -254,6 +262,7 @@ def main() -> None:
             return corpora[0]
 
         if options.cost:
+            print(COST_BEGINS, flush=True)
             written["cost"] = measured_cost(corpus(), options.part, options.repeats)
             if options.write:
                 keep(runs.kept)
@@ -263,6 +272,7 @@ def main() -> None:
             return
         if options.quick:
             (Path(name) / "cost").mkdir()
+            print(COST_BEGINS, flush=True)
             larger = read_corpus(Path(name) / "cost", part=QUICK_COST_PART)
             written["cost"] = measured_cost(larger, QUICK_COST_PART, 1)
         if not options.report:
@@ -270,6 +280,7 @@ def main() -> None:
 
             code = code_digest(("vecmill.distributed.trainer:train_shared",)).digest[:16]
             seeds = [options.seed] if options.seed else range(1, options.seeds + 1)
+            print("Quality: trainings by so many logical workers", flush=True)
             for seed in seeds:
                 for way in options.ways:
                     for workers in options.workers:

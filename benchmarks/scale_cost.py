@@ -36,7 +36,12 @@ def measured_cost(corpus: Corpus, part: float, repeats: int) -> dict[str, Any]:
         for workers in WORKERS:
             for side, seed in (("measured", 2 * repeat - 1), ("simulated", 2 * repeat)):
                 run = {"workers": workers, "repeat": repeat, "side": side} | _trained(corpus, workers, seed)
-                print(f"{workers} workers, {side}, seed {seed}: {run}", flush=True)
+                print(
+                    f"{workers} workers, {side}: {run['words_per_second']:,} words a second each, "
+                    f"{run['row_nanoseconds']:.0f} ns a row, {run['bytes_per_word']:.0f} bytes a word "
+                    f"(load {run['load']})",
+                    flush=True,
+                )
                 runs.append(run)
     return {"part": part, "counts": json.dumps(histogram(corpus.counts)), "runs": runs}
 

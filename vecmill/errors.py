@@ -2,7 +2,8 @@
 
     VecmillError                exit code 1: something broke (a fault)
     ├── StoreError              an artifact cannot be read, written or trusted
-    │   └── StorageFull         the disk (or quota) ran out while writing
+    │   ├── StorageFull         the disk (or quota) ran out while writing
+    │   └── StoreUnavailable    a remote store did not answer; it may when asked again
     ├── SourceUnavailable       a source of text did not answer; it may when asked again
     ├── RegistryError           the model registry did not answer, or refused
     ├── NodesLost               machines of a cluster were lost under a stage, again and again
@@ -64,6 +65,10 @@ class StoreError(VecmillError):
 
 class StorageFull(StoreError):
     """The disk, or a quota on it, ran out while an artifact was being written."""
+
+
+class StoreUnavailable(StoreError):
+    """A remote store did not answer; it may when asked again. What lies there is unknown, not gone."""
 
 
 class SourceUnavailable(VecmillError):

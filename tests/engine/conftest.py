@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from reference.ray_nodes import PLANTED, Nodes, processes_of_cluster
+from reference.ray_nodes import PLANTED, Disks, Nodes, processes_of_cluster
 
 # Small files are read in groups; each of these names ends one.
 ENDS_A_GROUP = (1231, 2720, 4806, 5547, 5978, 7392)
@@ -79,3 +79,23 @@ def small(texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[
         "train": {"kind": "skipgram", "dim": 8, "epochs": 1, "threads": 1, "mode": "deterministic"},
         "evaluate": {"n_resamples": 100},
     }
+
+
+@pytest.fixture
+def disks(
+    cluster: Nodes, tmp_path: Path, s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Disks]:
+    """Two nodes whose disks nobody else sees, and a bucket that they and this process reach."""
+    import boto3
+
+    for name, value in {**s3_server, "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="disks")
+    cluster.settle(0)
+    found = Disks(cluster, tmp_path, s3_server)
+    try:
+        for _ in range(2):
+            found.add()
+        yield found
+    finally:
+        cluster.settle(0)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -185,6 +186,40 @@ def test_a_node_that_does_not_begin_is_named(monkeypatch: pytest.MonkeyPatch) ->
         engine._seen(ray, Node("0" * 56, "worker-3 (000000)", 1, 0, 0), None)
     assert "node worker-3 (000000) has not begun to work within 120 seconds" in str(refused.value)
     assert "is it overloaded" in str(refused.value) and "cannot run vecmill" not in str(refused.value)
+
+
+def test_ray_may_take_its_time_to_start_a_node() -> None:
+    """Its own 30 seconds, for which there is no setting, were too few for a machine with much to do."""
+    asked: list[tuple[str, str]] = []
+
+    def get_node(address: str, node_id: str) -> dict[str, str]:
+        asked.append((address, node_id))
+        if len(asked) < 4:
+            raise RuntimeError("the node has not registered")
+        return {"node_id": node_id}
+
+    ray = SimpleNamespace(_private=SimpleNamespace(services=SimpleNamespace(get_node=get_node)))
+    for _ in range(2):
+        ray_cluster.give_time_to_start(ray)
+    assert ray._private.services.get_node("here:1", "abc") == {"node_id": "abc"}
+    assert asked == [("here:1", "abc")] * 4
+
+
+def test_a_cluster_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.chdir(tmp_path)
+
+    def times_out(**options: Any) -> None:
+        raise Exception("The current node timed out during startup. This could happen because ...")  # as Ray does
+
+    monkeypatch.setattr("ray.init", times_out)
+    with (
+        pytest.raises(EngineError) as refused,
+        open_engine(validate(WordsConfig, {**TRAIN, "engine": "ray"}, "test")) as e,
+    ):
+        e.start()
+    assert "Ray could not be started on this machine (The current node timed out during startup" in str(refused.value)
+    assert "when the machine has less to do, or set engine.kind: local" in str(refused.value)
 
 
 def test_auto_without_a_cluster_says_what_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ def test_a_node_without_the_store_is_named(small: dict[str, Any]) -> None:
     store = ArtifactStore(configured(small).store)
     with pytest.raises(EngineError) as refused:
         engine._judge(node, {"traits": engine._traits, "torch": True, "store": None}, "nonce", store)
-    assert f"node worker-2 (abc) does not reach the store {store.uri}" in str(refused.value)
+    assert f"node worker-2 (abc) cannot use the store {store.uri}" in str(refused.value)
     assert "mounted at the same path on every node, or s3://" in str(refused.value)
 
 

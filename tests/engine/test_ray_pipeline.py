@@ -181,7 +181,7 @@ def test_no_log_of_the_cluster_holds_a_secret(
         def work() -> Any:
             raise RuntimeError(f"nobody expected this: {os.environ['AWS_SECRET_ACCESS_KEY']} {order['config']}")
 
-        return {"node": "a node", **answered(work)}
+        return {"node": "a node", **answered(work, "a node")}
 
     registry = {"tracking_uri": f"postgresql://ann:{PASSWORD}@127.0.0.1:1/mlflow"}
     config = configured({**small, "registry": registry}, kind="ray", address=nodes.address)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reference.ray_nodes import TRAIN, Nodes, configured, in_one_process, run_until
+from reference.ray_nodes import TRAIN, Disks, configured, in_one_process, run_until
 from servers import wait_until
 from vecmill.engine.engine import LocalEngine
 from vecmill.engine.ray_engine import RayEngine
@@ -20,43 +18,6 @@ pytest.importorskip("torch", reason="torch carries rows between workers")
 pytestmark = [pytest.mark.timeout(600), pytest.mark.server]
 
 LONGER = {**TRAIN, "epochs": 40}  # a checkpoint is seen later where it has to reach the store first
-
-
-class Disks:
-    """Nodes with a home of their own each, and what S3 asks for in their environment."""
-
-    def __init__(self, cluster: Nodes, folder: Path, s3: dict[str, str]) -> None:
-        self.cluster, self.folder, self._s3 = cluster, folder, s3
-        self._n_nodes = 0
-
-    def add(self) -> None:
-        self._n_nodes += 1
-        home = self.folder / f"node-{self._n_nodes}"
-        home.mkdir()
-        self.cluster.add(HOME=str(home), **self._s3)
-
-    def caches(self) -> list[Path]:
-        """Where nodes have copies of what the training reads."""
-        return sorted({path.parents[3] for path in self.folder.glob("node-*/cache/artifacts/encode/*/token_ids.npy")})
-
-
-@pytest.fixture
-def disks(
-    cluster: Nodes, tmp_path: Path, s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Disks]:
-    import boto3
-
-    for name, value in {**s3_server, "HOME": str(tmp_path)}.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="disks")
-    cluster.settle(0)
-    found = Disks(cluster, tmp_path, s3_server)
-    try:
-        for _ in range(2):
-            found.add()
-        yield found
-    finally:
-        cluster.settle(0)
 
 
 def test_another_node_goes_on_from_the_checkpoint(

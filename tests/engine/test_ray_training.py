@@ -220,7 +220,7 @@ def test_too_few_nodes_are_told_after_a_while(nodes: Nodes, training: Training) 
 
 
 def test_a_node_without_torch_is_named_before_anything_runs(nodes: Nodes, training: Training) -> None:
-    bare = nodes.add(VECMILL_TEST_WITHOUT_TORCH="1")
+    bare = nodes.add(VECMILL_TEST_WITHOUT="torch")
     try:
         with RayEngine(training.config) as engine, pytest.raises(EngineError) as refused:
             engine.start()

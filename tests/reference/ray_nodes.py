@@ -14,6 +14,7 @@ from typing import Any
 from servers import free_port, listens, stop, wait_until
 from vecmill.config.validate import validate
 from vecmill.engine.engine import Engine, open_engine
+from vecmill.engine.ray_cluster import give_time_to_start, import_ray
 from vecmill.pipelines.words import WORDS, WordsConfig
 from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.execute import StageOutcome
@@ -48,6 +49,7 @@ class Nodes:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
+        give_time_to_start(import_ray())
         self._cluster = Cluster()
         self._common = {"object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
         self._added: list[Any] = []
@@ -120,6 +122,24 @@ class Nodes:
 
     def stop(self) -> None:
         self._cluster.shutdown()
+
+
+class Disks:
+    """Nodes with a home of their own each, and what S3 asks for in their environment."""
+
+    def __init__(self, cluster: Nodes, folder: Path, s3: dict[str, str]) -> None:
+        self.cluster, self.folder, self._s3 = cluster, folder, s3
+        self._n_nodes = 0
+
+    def add(self, **environment: str) -> Any:
+        self._n_nodes += 1
+        home = self.folder / f"node-{self._n_nodes}"
+        home.mkdir()
+        return self.cluster.add(**{"HOME": str(home), **self._s3, **environment})
+
+    def caches(self) -> list[Path]:
+        """Where nodes have copies of what the training reads."""
+        return sorted({path.parents[3] for path in self.folder.glob("node-*/cache/artifacts/encode/*/token_ids.npy")})
 
 
 def processes_of_cluster(folder: Path) -> list[int]:

@@ -22,17 +22,19 @@ from vecmill import errors
 from vecmill.distributed.crew import Crew, working_with
 from vecmill.engine.agreement import disagreement, traits, version_of
 from vecmill.engine.relay import Message, Reporter
-from vecmill.errors import EngineError, VecmillError
+from vecmill.errors import CredentialsError, EngineError, StoreError, VecmillError
 from vecmill.pipelines.catalog import PIPELINES
 from vecmill.quiet import be_quiet
 from vecmill.store.artifact_store import ArtifactStore
 from vecmill.store.closure import code_digest
 from vecmill.store.execute import run_stage
 from vecmill.store.manifest import ArtifactRef, Manifest
+from vecmill.store.patience import known_to_answer
 from vecmill.store.pieces import Mapper, PieceJob
 from vecmill.store.plan import Pipeline, Stage, key_of, stage_parts
 
 Json = dict[str, Any]
+_ON_NODE = "on node "
 
 
 def plain_config(pipeline: Pipeline, config: Any) -> Json:
@@ -68,19 +70,23 @@ def look(name: str, values: Json, cwd: str, probe: str) -> Json:
     Returns
     -------
     ``host``; ``traits``; ``torch``: whether it is installed; ``store``: what the probe holds, None where there is none,
-    or ``store_error``
+    or ``store_error``, with what to do about it in ``store_todo``
     """
     _settle_in(cwd)
     pipeline, config = _configured(name, values)
     found: Json = {"host": socket.gethostname(), "traits": traits(pipeline, config), "torch": has_torch()}
     try:
-        backend = ArtifactStore(config.store).backend
+        store = ArtifactStore(config.store)
+        backend = store.backend
         content = backend.read(probe)
         found["store"] = None if content is None else content.decode()
         if content is not None:
             backend.write(f"{probe}.seen", content)
             backend.remove(f"{probe}.seen")
-    except (VecmillError, OSError) as error:
+            store.try_disk()
+    except VecmillError as error:
+        found |= {"store_error": error.found, "store_todo": error.todo}
+    except OSError as error:
         found["store_error"] = str(error)
     return found
 
@@ -116,10 +122,12 @@ def build(
             )
             return dataclasses.asdict(outcome)
 
-    return {"node": order["node"], **answered(work)}
+    return {"node": order["node"], **answered(work, order["node"])}
 
 
-def build_piece_here(function: Callable[[PieceJob], Manifest], job: PieceJob, cwd: str, node: str) -> Json:
+def build_piece_here(
+    function: Callable[[PieceJob], Manifest], job: PieceJob, cwd: str, node: str, store_uri: str
+) -> Json:
     """Build one piece of a stage here; ``value`` is its manifest, as JSON values."""
 
     def work() -> Json:
@@ -133,13 +141,15 @@ def build_piece_here(function: Callable[[PieceJob], Manifest], job: PieceJob, cw
                 expected="the same vecmill and libraries on every node",
                 todo="install the same version there and run again; finished pieces stand",
             )
+        known_to_answer(store_uri)
         return dataclasses.asdict(function(job))
 
-    return answered(work)
+    return answered(work, node)
 
 
-def answered(work: Callable[[], Json]) -> Json:
-    """What ``work`` gives, or what it raised, as plain values.
+def answered(work: Callable[[], Json], node: str) -> Json:
+    """What ``work`` gives, or what it raised, as plain values. What a node's disk or credentials are to blame for
+    names the node, since elsewhere the same would go well.
 
     Returns
     -------
@@ -149,7 +159,9 @@ def answered(work: Callable[[], Json]) -> Json:
     try:
         return {"value": work()}
     except VecmillError as error:
-        return {"refused": [type(error).__name__, error.found, error.expected, error.todo]}
+        is_of_machine = isinstance(error, StoreError | CredentialsError) and not error.found.startswith(_ON_NODE)
+        found = f"{_ON_NODE}{node}: {error.found}" if is_of_machine else error.found
+        return {"refused": [type(error).__name__, found, error.expected, error.todo]}
     except OSError as error:
         return {"os_error": [error.errno, error.strerror or str(error), str(error.filename or "")]}
     except Exception as error:
@@ -183,6 +195,7 @@ def stage_here(order: Json) -> StageHere:
     pipeline, config = _configured(order["pipeline"], order["config"])
     stage = pipeline.stage(order["stage"])
     store = ArtifactStore(config.store)
+    known_to_answer(store.uri)
     section = getattr(config, stage.section)
     if getattr(section, "threads", None) == 0:  # "as many as there are": as many as were kept free
         section = section.model_copy(update={"threads": order["cpus"]})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ log = logging.getLogger("vecmill")
 _OBJECT_STORE_BYTES = 80 * 2**20
 _ANSWERS_WITHIN_SECONDS = 5.0
 _SPEAKS_WITHIN_SECONDS = 15.0
+_STARTS_WITHIN_SECONDS = 180.0
 # How a client opens HTTP/2, on which gRPC rests, and the kind of the frame that the server begins with (RFC 9113, 3.4).
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _FRAME_HEADER_BYTES, _KIND_AT, _SETTINGS = 9, 3, 4
@@ -103,16 +106,7 @@ def connected(config: EngineConfig) -> Iterator[Any]:
     scratch = tempfile.mkdtemp(prefix="vecmill-ray-") if not address else None
     try:
         if scratch is not None:
-            ray.init(
-                address="local",
-                num_cpus=len(os.sched_getaffinity(0)),
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=scratch,
-                configure_logging=False,
-                log_to_driver=False,
-            )
+            _start(ray, scratch)
         else:
             _connect(ray, address)
         try:
@@ -122,6 +116,53 @@ def connected(config: EngineConfig) -> Iterator[Any]:
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _start(ray: Any, scratch: str) -> None:
+    give_time_to_start(ray)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=len(os.sched_getaffinity(0)),
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=scratch,
+            configure_logging=False,
+            log_to_driver=False,
+        )
+    except Exception as error:  # Ray has no class of its own for it
+        ray.shutdown()
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise EngineError(
+            f"Ray could not be started on this machine ({lines[0] if lines else type(error).__name__})",
+            expected=f"its processes to start within {_STARTS_WITHIN_SECONDS:g} seconds; they take 0.6 GB",
+            todo="run again when the machine has less to do, or set engine.kind: local",
+        ) from error
+
+
+def give_time_to_start(ray: Any) -> None:
+    """Let Ray wait longer for a node that this process starts: on a busy machine its own 30 seconds are too few.
+
+    Ray has no setting for this.
+    """
+    services = ray._private.services
+    ask = getattr(services, "get_node", None)
+    if ask is None or hasattr(ask, "__wrapped__"):
+        return
+
+    @functools.wraps(ask)
+    def patient(*arguments: Any, **options: Any) -> Any:
+        deadline = time.monotonic() + _STARTS_WITHIN_SECONDS
+        while True:
+            try:
+                return ask(*arguments, **options)
+            except RuntimeError:  # it has not said that it is there
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
+
+    services.get_node = patient
 
 
 def _keep_off_standard_output(ray: Any) -> None:

@@ -24,7 +24,7 @@ from vecmill.engine.agreement import disagreement, traits
 from vecmill.engine.on_node import build, look, pipeline_of_config, plain_config, value_of
 from vecmill.engine.ray_cluster import Node, connected, import_ray, in_words, nodes_of
 from vecmill.engine.ray_crew import in_bundle, no_room, no_torch, reserved, workers_of
-from vecmill.engine.ray_pieces import node_name, spread
+from vecmill.engine.ray_pieces import cannot_begin, node_name, spread
 from vecmill.engine.relay import Message, Replay
 from vecmill.errors import EngineError, NodesLost, VecmillError
 from vecmill.pipelines.engine_config import StageResources
@@ -222,13 +222,15 @@ class RayEngine:
         stages = pipeline_of_config(self._config).stages
         if not found["torch"] and any(workers_of(getattr(self._config, stage.section)) for stage in stages):
             raise no_torch(node.name)
-        if found.get("store") == nonce:
+        if found.get("store") == nonce and "store_error" not in found:
             return
         raise EngineError(
-            f"node {node.name} does not reach the store {store.uri} of this run ({_why(found)})",
+            f"node {node.name} cannot use the store {store.uri} of this run ({_why(found)})",
             expected="one store for all: a folder of a file system that is mounted at the same path on every node, or "
-            "s3://bucket/prefix with the AWS_* variables set where the node was started",
-            todo="set store.uri, or mount the folder there",
+            "s3://bucket/prefix with the AWS_* variables set where the node was started; and a disk with room there",
+            todo=f"on that node, and start it again: {found['store_todo']}"
+            if found.get("store_todo")
+            else "set store.uri, or mount the folder there",
         )
 
     def run_stage(
@@ -296,12 +298,7 @@ class RayEngine:
             except (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
                 lost = error
             except exceptions.RayTaskError as error:  # before our code could catch anything: it is not there
-                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-                raise EngineError(
-                    f"a node could not begin stage {name} ({lines[-1] if lines else 'it gives no reason'})",
-                    expected="the same vecmill in the Python that `ray start` runs with, on every node",
-                    todo="install it there (infra/README.md has an image for all nodes), and run again",
-                ) from error
+                raise cannot_begin(f"stage {name}", error) from error
             except exceptions.OutOfMemoryError as error:
                 raise NodesLost(
                     f"stage {name} was stopped on node {self._replay.node_of(label)}, which ran out of memory",

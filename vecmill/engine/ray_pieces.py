@@ -10,6 +10,7 @@ from typing import Any
 
 from vecmill.engine.on_node import build_piece_here, value_of
 from vecmill.engine.ray_cluster import import_ray, nodes_of
+from vecmill.errors import EngineError, NodesLost
 from vecmill.store.manifest import Manifest
 from vecmill.store.pieces import PieceJob
 
@@ -63,25 +64,59 @@ class _Placed:
         if self._memory:
             options["memory"] = self._memory
         placed = self._task.options(**options)
-        self._answer = placed.remote(self._function, self._job, self._order["cwd"], self._order["names"])
+        order = self._order
+        where = order["cwd"], order["names"], order["config"]["store"]["uri"]
+        self._answer = placed.remote(self._function, self._job, *where)
 
     def _room(self) -> int:
         return _room(self._ray, self._order["resources"])
 
     def answer(self) -> Mapping[str, Any]:
-        """What the node says; waits for it."""
+        """What the node says; waits for it.
+
+        Raises
+        ------
+        NodesLost : its node or process was lost more often than ``engine.retries``, or its node ran out of memory
+        EngineError : it came to a node that cannot run vecmill
+        """
+        exceptions, stage = self._ray.exceptions, self._order["stage"]
         while True:
             try:
                 answer: Mapping[str, Any] = self._ray.get(self._answer, timeout=_LOOK_SECONDS)
                 return answer
-            except self._ray.exceptions.GetTimeoutError:
+            except exceptions.GetTimeoutError:
                 # The node that it was to fit may be gone, and Ray would wait for another that large for ever.
                 if self._memory and self._memory > self._room():
                     self.cancel()
                     self._place()
+            except exceptions.OutOfMemoryError as error:
+                raise NodesLost(
+                    f"a piece of stage {stage} was stopped, since the node that it was on ran out of memory",
+                    expected="room for pieces beside what else runs there",
+                    todo=f"take what else runs there away, or see what {stage} may take in docs/scale.md",
+                ) from error
+            except (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
+                raise NodesLost(
+                    f"a piece of stage {stage} was begun {self._order['retries'] + 1} times, and its node or process "
+                    "was lost each time",
+                    expected="nodes that stay up",
+                    todo="look at the nodes, and run again: what is finished stands",
+                ) from error
+            except exceptions.RayTaskError as error:  # before our code could catch anything: it is not there
+                raise cannot_begin(f"a piece of stage {stage}", error) from error
 
     def cancel(self) -> None:
         self._ray.cancel(self._answer, force=True)
+
+
+def cannot_begin(what: str, error: Exception) -> EngineError:
+    """What is said of work that came to a node without our code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return EngineError(
+        f"a node could not begin {what} ({lines[-1] if lines else 'it gives no reason'})",
+        expected="the same vecmill in the Python that `ray start` runs with, on every node",
+        todo="install it there (infra/README.md has an image for all nodes), and run again: what is finished stands",
+    )
 
 
 def _first(under_way: deque[_Placed]) -> Manifest:
@@ -100,11 +135,11 @@ def _room(ray: Any, resources: Mapping[str, Any]) -> int:
 
 
 def _piece(
-    function: Callable[[PieceJob], Manifest], job: PieceJob, cwd: str, names: Mapping[str, str]
+    function: Callable[[PieceJob], Manifest], job: PieceJob, cwd: str, names: Mapping[str, str], store_uri: str
 ) -> dict[str, Any]:
     ray = import_ray()
 
-    return build_piece_here(function, job, cwd, node_name(ray, names))
+    return build_piece_here(function, job, cwd, node_name(ray, names), store_uri)
 
 
 def _manifest(answer: Mapping[str, Any]) -> Manifest:

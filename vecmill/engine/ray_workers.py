@@ -144,6 +144,7 @@ class WorkerHost:
         self._stack = contextlib.ExitStack()
         self._lines: list[str] = []
         self._ended = False
+        self._node = node_name(import_ray(), order["names"])
 
     def here(self) -> bool:
         """Answers as soon as there is a place for it."""
@@ -155,14 +156,13 @@ class WorkerHost:
         ``folder`` is that of the stage, on the node of worker 0; elsewhere it is another one.
         """
         self._attempt = attempt
-        return answered(lambda: self._prepared(folder, checkpoints))
+        return answered(lambda: self._prepared(folder, checkpoints), self._node)
 
     def _prepared(self, folder: str, checkpoints: str) -> Json:
         ray = import_ray()
-        node = node_name(ray, self._order["names"])
+        node = self._node
         if not has_torch():
             raise no_torch(node)
-        self._node = node
         here = stage_here({**self._order, "node": node})
         if self._rank:
             folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vecmill-worker-"))
@@ -188,7 +188,7 @@ class WorkerHost:
 
     def run(self, address: str) -> Json:
         """Run the worker to its end; ``value`` has the fields of an :class:`~vecmill.distributed.process.End`."""
-        return answered(lambda: self._run(address))
+        return answered(lambda: self._run(address), self._node)
 
     def _run(self, address: str) -> Json:
         listening = None if self._meeting is None else self._meeting.fileno()

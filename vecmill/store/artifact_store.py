@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, field_validator
 from vecmill.config.base import NOT_IN_KEY, Config
 from vecmill.config.secrets import check_options, holds_credentials
 from vecmill.config.sizes import ByteSize
-from vecmill.errors import StoreError
+from vecmill.errors import StoreError, StoreUnavailable
 from vecmill.store.backend import Backend, LinkedFile
 from vecmill.store.backend_local import LocalBackend
 from vecmill.store.digest import sha256_file
@@ -118,6 +118,8 @@ class ArtifactStore:
         self._cache = Path(config.cache).expanduser().absolute()
         self._memo = DigestMemo(self._cache / "digests.json")
         self.backend = self._open(config)
+        is_local = isinstance(self.backend, LocalBackend)
+        self._disk = (self.uri, "store.uri") if is_local else (str(self._cache), "store.cache")
 
     def _open(self, config: StoreConfig) -> Backend:
         if "://" not in config.uri or config.uri.startswith("file://"):
@@ -149,9 +151,16 @@ class ArtifactStore:
         self._memo.save()
 
     def manifest(self, stage: str, key: str) -> Manifest | None:
-        """The manifest of an artifact, None where there is none or none that can be trusted."""
+        """The manifest of an artifact, None where there is none or none that can be trusted.
+
+        Raises
+        ------
+        StoreUnavailable : nobody knows, since a remote store does not answer
+        """
         try:
             return self._read_manifest(stage, key)
+        except StoreUnavailable:
+            raise
         except StoreError:
             return None  # what cannot be read is built again
 
@@ -159,6 +168,8 @@ class ArtifactStore:
         """Why a manifest that lies there cannot be used, None if there is none or it can."""
         try:
             self._read_manifest(stage, key)
+        except StoreUnavailable:
+            raise
         except StoreError as error:
             return error.found
         return None
@@ -238,6 +249,17 @@ class ArtifactStore:
         """Around what uses :meth:`checkpoints`: those that another machine made are there, and it sees ours."""
         return self.backend.resumable(f"{stage}-{key}")
 
+    def try_disk(self) -> None:
+        """Write a little where this machine builds artifacts.
+
+        Raises
+        ------
+        StoreError : its disk is full, or the folder cannot be made or written
+        """
+        where, setting = self._disk
+        with explained(where, "in a first try", setting), self.backend.scratch("try") as folder:
+            (folder / "try").write_bytes(bytes(4096))
+
     @contextmanager
     def building(self, stage: str, key: str) -> Iterator[None]:
         """Keep other processes from building the same artifact; waits for one that is at it."""
@@ -266,7 +288,8 @@ class ArtifactStore:
         ------
         StorageFull : no room was left on the disk, or the quota was reached
         """
-        with explained(self.uri, f"while stage {stage} was writing"):
+        where, setting = self._disk
+        with explained(where, f"while stage {stage} was writing", setting):
             with self.backend.scratch(f"{stage}-{key}") as folder:
                 started = time.perf_counter()
                 report = work(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
@@ -19,12 +18,19 @@ from vecmill.errors import StoreError, VecmillError
 from vecmill.store.backend import LinkedFile
 from vecmill.store.byte_scan import ByteScan, scan_objects
 from vecmill.store.checkpoint_mirror import REMOTE_CHECKPOINTS, CheckpointMirror, SendingGivenUp, latest_of, sent_at
-from vecmill.store.copies import Copies, held_folder, remove_unless_held, remove_unmarked_checkpoints
+from vecmill.store.copies import (
+    Copies,
+    held_folder,
+    last_touched,
+    remove_unless_held,
+    remove_unmarked_checkpoints,
+)
 from vecmill.store.digest import sha256_file
 from vecmill.store.manifest import MANIFEST_NAME, Manifest
 from vecmill.store.memo import DigestMemo
-from vecmill.store.patience import PatientStream
-from vecmill.store.remote import S3_BLOCK_BYTES, explain_remote_error
+from vecmill.store.os_errors import explained
+from vecmill.store.patience import PatientFileSystem, PatientStream
+from vecmill.store.remote import S3_BLOCK_BYTES, explain_remote_error, mark_of, sha256_of_object
 
 _ABANDONED_SECONDS = 86_400
 # A training that was killed so long ago, and that nobody went on with, is given up by `vecmill gc`.
@@ -47,11 +53,11 @@ class RemoteBackend:
         self, uri: str, filesystem: Any, root: str, cache: Path, memo: DigestMemo, cache_size: int = 50 * 10**9
     ) -> None:
         self.uri = uri
-        self._fs = filesystem
+        self._raw, self._fs = filesystem, PatientFileSystem(filesystem, uri)
         self._root = root.rstrip("/")
         self._cache = cache
         # Several stores may share a cache. What one of them removes is its own.
-        self._mark = _mark_of(self.uri, filesystem)
+        self._mark = mark_of(self.uri, filesystem)
         self._memo = memo
         self._copies = Copies(cache / "artifacts", cache_size)
         self._mirrors: dict[str, CheckpointMirror] = {}
@@ -68,7 +74,8 @@ class RemoteBackend:
     def _explained(self, path: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         """Turn what the cloud library raises into our errors, except what the caller deals with itself."""
         try:
-            yield
+            with explained(str(self._cache), "while a copy was being made", "store.cache"):
+                yield
         except passing:
             raise
         except VecmillError:
@@ -128,10 +135,10 @@ class RemoteBackend:
     def sweep(self) -> int:
         n_removed = 0
         for leftover in self._cache.glob("scratch-*"):  # on this host; where nothing can be locked, their age must do
-            if time.time() - _last_touched(leftover) > _ABANDONED_SECONDS:
+            if time.time() - last_touched(leftover) > _ABANDONED_SECONDS:
                 n_removed += remove_unless_held(leftover)
         for local in (self._cache / "checkpoints").glob("*"):  # of what another machine has finished, or nobody
-            if time.time() - _last_touched(local) > _FORSAKEN_SECONDS:
+            if time.time() - last_touched(local) > _FORSAKEN_SECONDS:
                 shutil.rmtree(local, ignore_errors=True)
                 n_removed += 1
         for label in self.names(REMOTE_CHECKPOINTS):
@@ -175,7 +182,10 @@ class RemoteBackend:
                 self.remove(f"{REMOTE_CHECKPOINTS}/{label}")
 
     def put(self, file: Path, path: str, given_up: Callable[[], bool] = lambda: False) -> None:
-        """Send a file to a place below the root; what is given up in between raises SendingGivenUp."""
+        """Send a file to a place below the root; what is given up in between raises SendingGivenUp.
+
+        This and :meth:`get` ask once: who carries checkpoints has a patience of its own.
+        """
         from fsspec.callbacks import Callback
 
         class Watch(Callback):  # type: ignore[misc]
@@ -186,7 +196,7 @@ class RemoteBackend:
 
         with self._explained(path, passing=(SendingGivenUp,)):
             try:
-                self._put(file, self._at(path), callback=Watch())
+                self._put(self._raw, file, self._at(path), callback=Watch())
             except SendingGivenUp:
                 self._remove_quietly(path)
                 raise
@@ -194,7 +204,7 @@ class RemoteBackend:
     def get(self, path: str, file: Path) -> None:
         """Fetch a file from a place below the root."""
         with self._explained(path):
-            self._fs.get_file(self._at(path), str(file))
+            self._raw.get_file(self._at(path), str(file))
 
     def publish(
         self, scratch: Path, manifest: Manifest, replacing: Manifest | None, linked: Mapping[str, LinkedFile]
@@ -211,7 +221,7 @@ class RemoteBackend:
                     # Within the storage: nothing travels through this machine.
                     self._fs.cp_file(self._at(_place_of(linked[entry.path])), target)
                 else:
-                    self._put(scratch / entry.path, target)
+                    self._put(self._fs, scratch / entry.path, target)
                 files.append(replace(entry, etag=self._etag(target)))
             whole = replace(manifest, files=tuple(files), prefix=prefix)
             standing = self._read_manifest(place)
@@ -220,21 +230,23 @@ class RemoteBackend:
                 self._remove_quietly(f"{place}/{standing.prefix}")
             if not self._create(f"{place}/{MANIFEST_NAME}", whole.to_json().encode()):
                 winner = self._read_manifest(place)
-                if winner is not None and self.problem(winner) is None:
+                is_ours = winner is not None and winner.prefix == prefix  # asked again, since an answer was lost
+                if winner is not None and not is_ours and self.problem(winner) is None:
                     self._remove_quietly(f"{place}/{prefix}")
                     return winner
-                self._fs.pipe_file(self._at(f"{place}/{MANIFEST_NAME}"), whole.to_json().encode())
+                if not is_ours:
+                    self._fs.pipe_file(self._at(f"{place}/{MANIFEST_NAME}"), whole.to_json().encode())
         self._keep_copies(scratch, whole, linked)
         self._link_copies(whole, linked)
         return whole
 
-    def _put(self, path: Path, target: str, **options: Any) -> None:
+    def _put(self, filesystem: Any, path: Path, target: str, **options: Any) -> None:
         # s3fs has an upload's block size apart from that of its other transfers.
         if not self._is_object_store:
             self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
         n_bytes = path.stat().st_size
         parts = {"chunksize": max(S3_BLOCK_BYTES, -(-n_bytes // _S3_MOST_PARTS))} if self._is_s3 else {}
-        self._fs.put_file(str(path), target, **parts, **options)
+        filesystem.put_file(str(path), target, **parts, **options)
 
     def _keep_copies(self, scratch: Path, manifest: Manifest, linked: Mapping[str, LinkedFile]) -> None:
         """What was built on this machine need not be fetched by the stage that reads it here."""
@@ -309,7 +321,7 @@ class RemoteBackend:
                     found = str(info.get("ETag") or info.get("etag") or "").strip('"')
                     if found != entry.etag:
                         return f"{entry.path} was altered: its ETag is not the one in the manifest"
-                elif _sha256_stream(self._fs, target) != entry.sha256:
+                elif sha256_of_object(self._fs, target) != entry.sha256:
                     return f"{entry.path} was altered: its sha256 is not the one in the manifest"
         return None
 
@@ -360,7 +372,7 @@ class RemoteBackend:
         place = f"{manifest.stage}/{manifest.key}/{manifest.prefix}/{name}"
         # Reading ahead is for those who read on.
         options = {"cache_type": "none"} if self._is_object_store else {}
-        with self._explained(place), PatientStream(lambda: self._fs.open(self._at(place), "rb", **options)) as remote:
+        with self._explained(place), PatientStream(lambda: self._raw.open(self._at(place), "rb", **options)) as remote:
             yield cast(BinaryIO, remote)
 
     @contextmanager
@@ -368,29 +380,6 @@ class RemoteBackend:
         yield
 
 
-def _mark_of(uri: str, filesystem: Any) -> str:
-    """Tells a store from others whose copies lie in the same cache: by its URL and the server that has it."""
-    endpoint = str(getattr(filesystem, "storage_options", {}).get("endpoint_url") or "")
-    return hashlib.sha256(f"{endpoint.rstrip('/')} {uri}".encode()).hexdigest()[:12]
-
-
-def _last_touched(folder: Path) -> float:
-    """When something in a folder was written last, in seconds since 1970."""
-    times = [folder.stat().st_mtime]
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            times.append(path.stat().st_mtime)
-    return max(times)
-
-
 def _place_of(linked: LinkedFile) -> str:
     manifest = linked.manifest
     return f"{manifest.stage}/{manifest.key}/{manifest.prefix}/{linked.entry.path}"
-
-
-def _sha256_stream(filesystem: Any, target: str) -> str:
-    digest = hashlib.sha256()
-    with filesystem.open(target, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -261,6 +261,15 @@ def remove_unless_held(folder: Path, aside: Path | None = None, *, last_used: fl
     return not folder.exists()
 
 
+def last_touched(folder: Path) -> float:
+    """When something in a folder was written last, in seconds since 1970."""
+    times = [folder.stat().st_mtime]
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times)
+
+
 def remove_unmarked_checkpoints(folder: Path) -> None:
     """Remove the checkpoints that a version left which did not say whose they are."""
     for path in folder.glob("*"):

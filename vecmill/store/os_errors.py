@@ -9,16 +9,22 @@ from contextlib import contextmanager
 from vecmill.errors import StorageFull, StoreError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NAMES = {"store.uri": "store", "store.cache": "cache"}
+_GIVES_BACK = {
+    "store.uri": "`vecmill gc --dry-run` shows what the store could give back",
+    "store.cache": "store.cache_size bounds what copies take of it",
+}
 _FORBIDDEN = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 @contextmanager
-def explained(where: str, doing: str) -> Iterator[None]:
+def explained(where: str, doing: str, setting: str = "store.uri") -> Iterator[None]:
     """Turn an OSError of the block into a StoreError where its cause is known; others pass.
 
     Parameters
     ----------
-    where : root of the store
+    where : root of the store, or of what a remote one keeps on this machine
+    setting : which field of the configuration says where that is
     doing : what was going on, as in "while stage train was writing"
 
     Raises
@@ -33,15 +39,15 @@ def explained(where: str, doing: str) -> Iterator[None]:
             raise StorageFull(
                 f"no room left {doing} below {where} ({error.strerror or error})",
                 expected="free space for the output",
-                todo="free some space (`vecmill gc --dry-run` shows what the store could give back) or set store.uri "
-                "to another disk, then run again: finished stages are kept",
+                todo=f"free some space ({_GIVES_BACK[setting]}) or set {setting} to another disk, then run again: "
+                "finished stages are kept",
             ) from error
         place = str(error.filename or "")
         if error.errno in _FORBIDDEN and place and (place.startswith(where) or where.startswith(place)):
             raise StoreError(
-                f"the store {where} cannot be used {doing} ({error.strerror}: {error.filename})",
+                f"the {_NAMES[setting]} {where} cannot be used {doing} ({error.strerror}: {error.filename})",
                 expected="a folder that this user may create and write",
-                todo="change the permissions, or set store.uri to a folder of your own",
+                todo=f"change the permissions, or set {setting} to a folder of your own",
             ) from error
         raise
 

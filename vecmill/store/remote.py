@@ -7,11 +7,12 @@ S3-compatible server other than Amazon's.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from vecmill.errors import CredentialsError, SourceError, SourceUnavailable, UserError, VecmillError
+from vecmill.errors import CredentialsError, SourceError, SourceUnavailable, StoreUnavailable, UserError, VecmillError
 from vecmill.store.remote_faults import UNREACHABLE, chain, error_code, may_pass
 
 _S3_SCHEMES = ("s3://", "s3a://")
@@ -105,7 +106,7 @@ def explain_remote_error(error: BaseException, uri: str, kind: type[VecmillError
         )
     if isinstance(error, FileNotFoundError):
         return kind(f"{uri} does not exist", todo="check the path; object names are case-sensitive")
-    passing = SourceUnavailable if issubclass(kind, UserError) else kind  # nobody's input is to blame
+    passing = SourceUnavailable if issubclass(kind, UserError) else StoreUnavailable  # nobody's input is to blame
     if names & UNREACHABLE or isinstance(error, ConnectionError | TimeoutError):
         return passing(
             f"cannot reach the storage of {uri} at {_endpoint()} ({said})",
@@ -121,6 +122,21 @@ def explain_remote_error(error: BaseException, uri: str, kind: type[VecmillError
     return kind(
         f"{uri} cannot be used ({type(error).__name__}: {said})", todo="check the URL and the storage's own log"
     )
+
+
+def mark_of(uri: str, filesystem: Any) -> str:
+    """Tells a store from others whose copies lie in the same cache: by its URL and the server that has it."""
+    endpoint = str(getattr(filesystem, "storage_options", {}).get("endpoint_url") or "")
+    return hashlib.sha256(f"{endpoint.rstrip('/')} {uri}".encode()).hexdigest()[:12]
+
+
+def sha256_of_object(filesystem: Any, target: str) -> str:
+    """sha256 of an object, read from its beginning to its end."""
+    digest = hashlib.sha256()
+    with filesystem.open(target, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _without_secrets(message: str) -> str:

@@ -1,7 +1,7 @@
 """Python's start on the nodes of the tests' cluster: faults that cannot be caused from outside.
 
 A worker shuts its connections, and stays alive, when a file ``cut`` appears in its job's folder; a node that was
-started with VECMILL_TEST_WITHOUT_TORCH has no torch.
+started with VECMILL_TEST_WITHOUT has no package of that name.
 """
 
 import os
@@ -26,7 +26,7 @@ def _cut_when_asked(folder: Path) -> None:
     (folder / "cut").unlink()
 
 
-if os.environ.get("VECMILL_TEST_WITHOUT_TORCH"):
-    sys.modules["torch"] = None  # type: ignore[assignment]
+if os.environ.get("VECMILL_TEST_WITHOUT"):
+    sys.modules[os.environ["VECMILL_TEST_WITHOUT"]] = None  # type: ignore[assignment]
 if len(sys.orig_argv) > 4 and "vecmill.distributed.member" in sys.orig_argv[2]:
     threading.Thread(target=_cut_when_asked, args=(Path(sys.orig_argv[3]),), daemon=True).start()
