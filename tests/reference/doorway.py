@@ -1,4 +1,4 @@
-"""A port of 127.0.0.1 behind which a server is, and which may be shut for a while."""
+"""A port of 127.0.0.1 behind which a server is, and at which so many knocks may go unanswered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 
 
 class Doorway:
-    """Passes on what comes in; while it is shut, who knocks is refused, and who was inside is cut off."""
+    """Passes on what comes in, except from those who knock after :meth:`refuse`."""
 
     def __init__(self, port_behind: int) -> None:
         self._behind = port_behind
@@ -16,26 +16,31 @@ class Doorway:
         self._inside: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        self._serve()
+        self.n_to_refuse = 0
+        threading.Thread(target=self._let_in, daemon=True).start()
 
-    def shut(self) -> None:
-        self._close(self._listener)
+    def refuse(self, times: int) -> None:
+        """Cut off who is inside, and the next ones who knock, so often: as many as that, and not for so long."""
         with self._guard:
+            self.n_to_refuse = times
             inside = list(self._inside)
         for each in inside:
             self._close(each)
 
-    def open(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        self._serve()
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._close(self._listener)
 
-    def _serve(self) -> None:
-        threading.Thread(target=self._let_in, args=(self._listener,), daemon=True).start()
-
-    def _let_in(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # it was shut
+    def _let_in(self) -> None:
+        with contextlib.suppress(OSError):  # it was closed
             while True:
-                guest, _ = listener.accept()
+                guest, _ = self._listener.accept()
+                with self._guard:
+                    is_refused = self.n_to_refuse > 0
+                    self.n_to_refuse -= is_refused
+                if is_refused:
+                    self._close(guest)
+                    continue
                 host = socket.create_connection(("127.0.0.1", self._behind))
                 with self._guard:
                     self._inside |= {guest, host}

@@ -163,7 +163,9 @@ def answered(work: Callable[[], Json], node: str) -> Json:
         found = f"{_ON_NODE}{node}: {error.found}" if is_of_machine else error.found
         return {"refused": [type(error).__name__, found, error.expected, error.todo]}
     except OSError as error:
-        return {"os_error": [error.errno, error.strerror or str(error), str(error.filename or "")]}
+        said = error.strerror or str(error)
+        said = said if _ON_NODE in said else f"{said}, {_ON_NODE}{node}"
+        return {"os_error": [error.errno, said, str(error.filename or "")]}
     except Exception as error:
         return {"broken": [type(error).__name__, str(error), traceback.format_exc()]}
 

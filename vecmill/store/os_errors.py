@@ -14,7 +14,16 @@ _GIVES_BACK = {
     "store.uri": "`vecmill gc --dry-run` shows what the store could give back",
     "store.cache": "store.cache_size bounds what copies take of it",
 }
-_FORBIDDEN = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP}
+_FORBIDDEN = {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EROFS,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
 
 
 @contextmanager
