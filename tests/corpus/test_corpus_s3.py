@@ -16,7 +16,7 @@ from vecmill.corpus.config import CorpusConfig
 from vecmill.corpus.documents import iter_documents
 from vecmill.corpus.ingest import ingest
 from vecmill.corpus.listing import list_sources
-from vecmill.errors import CredentialsError, SourceError, SourceUnavailable, StoreError
+from vecmill.errors import CredentialsError, SourceError, SourceUnavailable, StoreError, StoreUnavailable
 from vecmill.store.remote import explain_remote_error, filesystem
 from vecmill.store.stage import StageIO
 
@@ -190,8 +190,8 @@ def _client_error(code: str, message: str = "said the server") -> Exception:
         (PermissionError("Forbidden"), CredentialsError, "access to s3://b/x was refused (Forbidden)"),
         (_client_error("NoSuchBucket"), StoreError, "no such bucket: b (from s3://b/x)"),
         (FileNotFoundError("b/x"), StoreError, "s3://b/x does not exist"),
-        (TimeoutError("slow"), StoreError, "cannot reach the storage of s3://b/x"),
-        (_client_error("SlowDown"), StoreError, "s3://b/x cannot be used (ClientError"),
+        (TimeoutError("slow"), StoreUnavailable, "cannot reach the storage of s3://b/x"),
+        (_client_error("SlowDown"), StoreUnavailable, "s3://b/x cannot be used (ClientError"),
     ],
 )
 def test_explanations(error, kind, message):

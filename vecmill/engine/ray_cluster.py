@@ -53,12 +53,17 @@ class Node:
     def in_words(self) -> str:
         """What it has, for people."""
         gpus = f", {self.gpus:g} GPUs" if self.gpus else ""
-        return f"{self.name} {self.cpus:g} cores, {self.memory / 1e9:.1f} GB{gpus}"
+        return f"{self.name} {cores(self.cpus)}, {self.memory / 1e9:.1f} GB{gpus}"
+
+
+def cores(number: float) -> str:
+    """So many cores, for people."""
+    return "1 core" if number == 1 else f"{number:g} cores"
 
 
 def in_words(wanted: StageResources) -> str:
     """What a stage takes, for people."""
-    parts = [f"{wanted.cpus} cores"] if wanted.cpus > 1 else ["1 core"]
+    parts = [cores(wanted.cpus)]
     parts += [f"{wanted.memory / 1e9:.1f} GB"] if wanted.memory else []
     parts += [f"{wanted.gpus} GPUs"] if wanted.gpus else []
     return ", ".join(parts)

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from vecmill.engine.agreement import disagreement, traits
 from vecmill.engine.on_node import build, look, pipeline_of_config, plain_config, value_of
-from vecmill.engine.ray_cluster import Node, connected, import_ray, in_words, nodes_of
+from vecmill.engine.ray_cluster import Node, connected, cores, import_ray, in_words, nodes_of
 from vecmill.engine.ray_crew import in_bundle, no_room, no_torch, reserved, workers_of
 from vecmill.engine.ray_pieces import cannot_begin, node_name, spread
 from vecmill.engine.relay import Message, Replay
@@ -132,7 +132,7 @@ class RayEngine:
                 )
             self._check_room(nodes)
             self._look_at(ray, nodes, bar)
-            bar.note(f"{where}: {sum(each.cpus for each in nodes):g} cores")
+            bar.note(f"{where}: {cores(sum(each.cpus for each in nodes))}")
             on_this_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
                 ray.get_runtime_context().get_node_id(), soft=True
             )
