@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 import vecmill
+from vecmill.cli.prefect_server import free_port as free_port
 
 ROOT = Path(vecmill.__file__).parent.parent
 
@@ -81,12 +82,6 @@ def processes_with(entry: str) -> list[int]:
         if has_it == [True, False]:
             found.append(int(folder.name))
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from servers import answers, wait_until
-from vecmill.cli.prefect_server import StartingServer, prefect_server
+from vecmill.cli.prefect_server import StartingServer, free_port, prefect_server
 from vecmill.errors import VecmillError
 
 pytestmark = pytest.mark.server
@@ -23,6 +24,19 @@ def test_it_answers_and_ends_with_the_block(tmp_path: Path) -> None:
         health = f"{server.api_url}/health"
         assert answers(health)
     assert not answers(health)
+
+
+def test_ports_are_drawn_below_those_that_the_system_gives_out_and_none_that_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ports = {free_port() for _ in range(100)}
+    assert len(ports) > 50
+    assert max(ports) < 32_768
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("vecmill.cli.prefect_server._PORTS", (port - 5, port + 1))
+        assert port not in {free_port() for _ in range(50)}
 
 
 def test_it_ends_when_the_run_is_killed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from vecmill.errors import VecmillError
 
 _STARTUP_SECONDS = 180
 _PR_SET_PDEATHSIG = 1
+_PORTS = (20_000, 32_768)
 
 
 class StartingServer:
@@ -88,9 +90,7 @@ def prefect_server(home: Path) -> Iterator[StartingServer]:
     """
     home.mkdir(parents=True, exist_ok=True)
     log_path = home / "server.log"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with log_path.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
@@ -106,6 +106,23 @@ def prefect_server(home: Path) -> Iterator[StartingServer]:
         yield server
     finally:
         server.stop()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody else is likely to take before the server that gets it listens, seconds later.
+
+    Those that the system gives out (to outgoing connections, and to whoever asks for any) begin above these on Linux
+    and macOS. Drawn apart from the generators that a program may have seeded, so that two runs draw differently.
+    """
+    draw = random.SystemRandom()
+    while True:
+        port = draw.randrange(*_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @contextmanager
