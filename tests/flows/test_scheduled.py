@@ -22,7 +22,7 @@ from servers import ROOT, start_worker, stop, wait_until
 from tasks.deployment import WATCH_NAME
 from vecmill.store.artifact_store import ArtifactStore, StoreConfig
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +148,12 @@ def test_a_run_completes_and_the_next_is_all_cached(
 ) -> None:
     for expected in ("Completed", "Cached"):
         run_id = trigger(client, small_config)
-        wait_until(lambda run_id=run_id: finished(client, run_id), 200, "the run ends", worker)
+        wait_until(lambda run_id=run_id: finished(client, run_id), 400, "the run ends", worker)
         assert state_of(client, run_id) == "Completed"
         wait_until(
             lambda run_id=run_id, expected=expected: task_states(client, run_id) == dict.fromkeys(STAGES, expected),
             200,
-            f"all tasks are {expected}",
+            lambda run_id=run_id, expected=expected: f"all tasks are {expected}: {task_states(client, run_id)}",
         )
 
 
