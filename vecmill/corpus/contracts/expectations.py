@@ -7,7 +7,6 @@ itself, which is read for rules on the text alone.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlalchemy.engine import URL
 from vecmill.corpus.contracts.contract_file import Contract, Expectation, RowRule, arguments, nearest_name, predicate
 from vecmill.corpus.contracts.database import Database
 from vecmill.corpus.contracts.facts import judged_on_facts
+from vecmill.corpus.contracts.gx_import import import_great_expectations
 from vecmill.corpus.contracts.row_rules import FACTS, FAILURES
 from vecmill.errors import ConfigError
 
@@ -50,12 +50,8 @@ def build_expectations(contract: Contract) -> tuple[list[Any], list[Any]]:
     ------
     ConfigError : an expectation type, argument or column that there is not; the message names the nearest
     """
-    with warnings.catch_warnings():
-        # Its import pulls in sre_constants and sre_parse, which the standard library has deprecated.
-        warnings.filterwarnings("ignore", message="module 'sre_.*' is deprecated", category=DeprecationWarning)
-        # It tries Google's client, which Ray brings along, and that misses a part of its own.
-        warnings.filterwarnings("ignore", message="Please install grpcio-status", category=ImportWarning)
-        from great_expectations.expectations import UnexpectedRowsExpectation
+    import_great_expectations()
+    from great_expectations.expectations import UnexpectedRowsExpectation
 
     on_table = [_build(contract, each) for each in contract.expectations]
     on_rows = [
