@@ -58,6 +58,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     gc.freeze()  # what was imported stays; the collector need not look through it again and again
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from scheduling import FilesTogether
+
+    return FilesTogether(config, log)
+
+
 def pytest_unconfigure() -> None:
     gc.unfreeze()  # DuckDB counts, at the end, what nobody has collected, and prints it
 

@@ -52,9 +52,12 @@ def small_config(text_folder: Path, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Prefect server on SQLite; gives the environment with which others reach it."""
+    """A Prefect server on SQLite; gives the environment with which others reach it.
+
+    It looks for late runs and the like all the time, so it ends with this room.
+    """
     home = tmp_path_factory.mktemp("prefect-server")
     port = free_port()
     environment = {
@@ -80,7 +83,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
         log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed(prefect_server: dict[str, str]) -> dict[str, str]:
     """The server with every pipeline of pipelines.yaml deployed by ``vecmill deploy``."""
     done = subprocess.run(

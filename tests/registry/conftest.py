@@ -186,7 +186,7 @@ def client(sqlite_config: RegistryConfig) -> Any:
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Iterator[str]:
     """Address of an MLflow server that keeps its database and files below a folder of its own."""
     root = tmp_path_factory.mktemp("server")
