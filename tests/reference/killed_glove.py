@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+from reference.killing import wait_for_checkpoint
 from reference.words_corpora import encoded, planted_synonyms, vocabulary_of
 from vecmill.words.glove_config import GloveConfig
 from vecmill.words.glove_trainer import train_glove_vectors
@@ -60,14 +61,18 @@ def main(folder: Path, seed: int) -> dict[str, object]:
             finally:
                 os._exit(0)
         # the first half of all kills come soon, so that counting is hit too
-        time.sleep(rng.uniform(0, 0.2 if n_killed < N_KILLS // 2 else 0.7) * seconds)
+        if n_killed < N_KILLS - 1:
+            time.sleep(rng.uniform(0, 0.2 if n_killed < N_KILLS // 2 else 0.7) * seconds)
+        else:
+            wait_for_checkpoint(child, folder / "checkpoints")
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             n_killed += 1
         else:  # it got to its end first: from the beginning, so that every kill hits a training
             n_resumed += read("broken.json")["resumed_at"] != 0
-            shutil.rmtree(folder / "checkpoints")
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            seconds *= 0.7  # the machine had more to do while it was timed
     train(folder / "checkpoints", 1, folder / "broken.json")
     n_resumed += read("broken.json")["resumed_at"] != 0
     return {

@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+from reference.killing import wait_for_checkpoint
 from reference.words_corpora import encoded, planted_synonyms, vocabulary_of
 from vecmill.words.subword_config import SubwordCbowConfig, SubwordConfig, SubwordSkipgramConfig
 from vecmill.words.subword_trainer import train_subword_vectors
@@ -67,7 +68,10 @@ def main(folder: Path, seed: int, config: SubwordConfig) -> dict[str, object]:
             finally:
                 os._exit(0)
         if n_killed < N_KILLS:
-            time.sleep(rng.uniform(0.1, 0.7) * seconds)
+            if n_killed < N_KILLS - 1:
+                time.sleep(rng.uniform(0.1, 0.7) * seconds)
+            else:
+                wait_for_checkpoint(child, checkpoints)
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         n_killed += os.WIFSIGNALED(status)
@@ -76,6 +80,7 @@ def main(folder: Path, seed: int, config: SubwordConfig) -> dict[str, object]:
             if n_killed < N_KILLS:  # it got to its end first: from the beginning, so that every kill hits a training
                 result.unlink()
                 shutil.rmtree(checkpoints, ignore_errors=True)
+                seconds *= 0.7  # the machine had more to do while it was timed
     digests = [json.loads((folder / name).read_text())["digest"] for name in ("unbroken.json", "broken.json")]
     return {"n_killed": n_killed, "n_resumed": n_resumed, "unbroken": digests[0], "broken": digests[1]}
 
