@@ -47,8 +47,9 @@ check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Twice as many processes as two cores: much of what tests do is wait for servers, and for programs that were killed.
 test: check
-	$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
+	$(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 test-all: test bench
 

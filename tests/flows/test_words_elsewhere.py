@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -41,17 +42,18 @@ def test_the_whole_pipeline_on_s3(
 
     monkeypatch.setenv("PREFECT_API_URL", prefect_server["PREFECT_API_URL"])
     s3 = boto3.client("s3", endpoint_url=s3_server["AWS_ENDPOINT_URL"], **credentials(s3_server))
-    s3.create_bucket(Bucket="vecmill")
+    bucket = f"vecmill-{uuid4().hex}"  # a second try begins with nothing, too
+    s3.create_bucket(Bucket=bucket)
     for path in text_folder.glob("*.txt"):
-        s3.upload_file(str(path), "vecmill", f"text/{path.name}")
-    small_config["store"] = {"uri": "s3://vecmill/store", "cache": str(tmp_path / "cache")}
-    small_config["corpus"] = {"sources": ["s3://vecmill/text/*.txt"]}
+        s3.upload_file(str(path), bucket, f"text/{path.name}")
+    small_config["store"] = {"uri": f"s3://{bucket}/store", "cache": str(tmp_path / "cache")}
+    small_config["corpus"] = {"sources": [f"s3://{bucket}/text/*.txt"]}
 
     first = run(tmp_path, small_config, **s3_server)
     assert first.returncode == 0, first.stderr
     summary = json.loads(first.stdout)
     assert not any(stage["cached"] for stage in summary["stages"])
-    keys = [each["Key"] for each in s3.list_objects_v2(Bucket="vecmill", Prefix="store/")["Contents"]]
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix="store/")["Contents"]]
     # Eight stages, and the pieces that ingest, contract, contamination and vocabulary are put together from, one each.
     assert sum(key.endswith("manifest.json") for key in keys) == 12
     assert not any(".tmp" in key for key in keys)
@@ -65,8 +67,8 @@ def test_the_whole_pipeline_on_s3(
     key = next(
         key for key in keys if key.startswith(f"store/encode/{encode['key']}/") and key.endswith("token_ids.npy")
     )
-    body = s3.get_object(Bucket="vecmill", Key=key)["Body"].read()
-    s3.put_object(Bucket="vecmill", Key=key, Body=body[:-1] + b"x")
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=body[:-1] + b"x")
     small_config["store"]["cache"] = str(tmp_path / "another-cache")
     third = run(tmp_path, small_config, **s3_server)
     assert third.returncode == 0, third.stderr
@@ -97,14 +99,15 @@ def test_the_whole_pipeline_in_memory(small_config: dict[str, Any]) -> None:
     from flows.words import words
     from vecmill.pipelines.words import WordsConfig
 
-    small_config["store"]["uri"] = "memory://vecmill-flow/store"
+    place = f"memory://{uuid4().hex}/store"
+    small_config["store"]["uri"] = place
     config = WordsConfig.model_validate(small_config)
     with prefect_test_harness(server_startup_timeout=120):
         first = words(config)
         second = words(config)
     assert not any(stage["cached"] for stage in first["stages"])
     assert all(stage["cached"] for stage in second["stages"])
-    assert first["store"] == "memory://vecmill-flow/store"
+    assert first["store"] == place
     assert [stage["digest"] for stage in first["stages"]] == [stage["digest"] for stage in second["stages"]]
 
 

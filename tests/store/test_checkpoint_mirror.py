@@ -320,7 +320,7 @@ def test_a_finished_stage_gives_up_what_is_being_sent(
     store, slow = machines("first"), Slow(monkeypatch, listens=True)
     with caplog.at_level(logging.WARNING, "vecmill"), store.backend.resumable(LABEL):
         written(store, 1)
-        assert slow.begun.wait(20)
+        assert slow.begun.wait(200)
     assert len(slow.given_up) == 1 and slow.sent == [], "neither this file nor the next"
     assert store.backend.names(f"checkpoints/{LABEL}") == [] and caplog.messages == []
     assert sorted(path.name for path in store.backend.checkpoints(LABEL).iterdir()) == ["checkpoint-00000001"]
@@ -338,7 +338,7 @@ def test_nobody_waits_for_a_storage_that_answers_no_more(
     try:
         with caplog.at_level(logging.WARNING, "vecmill"), store.backend.resumable(LABEL):
             written(store, 1)
-            assert slow.begun.wait(20)
+            assert slow.begun.wait(200)
             if interrupted:
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
@@ -348,7 +348,7 @@ def test_nobody_waits_for_a_storage_that_answers_no_more(
         store.backend.remove_checkpoints(LABEL)
     # When it moves again, what came of it goes.
     slow.let.set()
-    wait_until(lambda: not any(each.name == "checkpoints" for each in threading.enumerate()), 20, "the sender ends")
+    wait_until(lambda: not any(each.name == "checkpoints" for each in threading.enumerate()), 200, "the sender ends")
     assert store.backend.names(f"checkpoints/{LABEL}") == [] and caplog.messages == []
 
 
@@ -359,7 +359,7 @@ def test_a_stage_that_fails_waits_for_its_last_one(
     threading.Timer(0.3, slow.let.set).start()
     with pytest.raises(RuntimeError, match="lost workers"), store.backend.resumable(LABEL):
         written(store, 1)
-        assert slow.begun.wait(20)
+        assert slow.begun.wait(200)
         raise RuntimeError("lost workers")
     assert in_store(store) == "checkpoint-00000001" and slow.given_up == []
 

@@ -411,7 +411,7 @@ def test_the_piece_at_work_beside_one_that_fails_ends_at_once(
     finally:
         signal.signal(signal.SIGINT, before)
     left = {"the first", "the second"} - {failing}
-    deadline = time.monotonic() + 30  # a pool that is struck while it starts a thread does not wait for that one
+    deadline = time.monotonic() + 200  # a pool that is struck while it starts a thread does not wait for that one
     while set(ended) != left and time.monotonic() < deadline:
         time.sleep(0.05)
     assert sorted(ended) == sorted(left)
