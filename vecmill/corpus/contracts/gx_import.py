@@ -44,15 +44,15 @@ class _Later(ModuleType):
 
 
 def _scipy_stats() -> ModuleType:
-    import scipy.stats
+    import scipy.stats  # noqa: F401
 
-    return scipy.stats
+    return sys.modules["scipy.stats"]
 
 
 def _altair() -> ModuleType:
-    import altair
+    import altair  # noqa: F401
 
-    return altair
+    return sys.modules["altair"]
 
 
 def import_great_expectations() -> None:
