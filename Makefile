@@ -49,7 +49,7 @@ check: $(DEV)
 
 # Twice as many processes as two cores: much of what tests do is wait for servers, and for programs that were killed.
 test: check
-	$(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 test-all: test bench
 

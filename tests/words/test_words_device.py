@@ -68,6 +68,15 @@ def test_without_a_gpu_the_processor_trains_and_one_line_says_why(device, monkey
     ]
 
 
+@pytest.mark.parametrize("kind", ["subword_skipgram", "subword_cbow"])
+def test_subwords_go_to_a_gpu_only_where_it_is_asked_for(kind, monkeypatch, said):
+    monkeypatch.setattr(device_module, "no_gpu", lambda: "")
+    assert trainer_of(section(kind=kind, device="auto")).startswith("vecmill.words.")
+    (record,) = said.records
+    assert "subwords learn better on the processor" in record.getMessage()
+    assert trainer_of(section(kind=kind, device="cuda")) == "vecmill.gpu.train:train_subwords_on_gpu"
+
+
 def test_why_there_is_no_gpu(monkeypatch):
     import torch  # which opens libraries by the function that is replaced below
 
@@ -93,7 +102,7 @@ def test_why_there_is_no_gpu(monkeypatch):
 
 def test_with_a_gpu_it_trains_unless_a_setting_is_the_processors(with_gpu, said):
     assert trainer_of(section(device="cuda")) == "vecmill.gpu.train:train_words_on_gpu"
-    assert trainer_of(section(kind="subword_cbow", device="auto")) == "vecmill.gpu.train:train_subwords_on_gpu"
+    assert trainer_of(section(kind="subword_cbow", device="cuda")) == "vecmill.gpu.train:train_subwords_on_gpu"
     assert said.records == []
     assert trainer_of(section(device="auto", l2=0.01)) == "vecmill.words.train:train_words"
     shared = section(device="auto", distributed={"workers": 2})

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from vecmill.config.base import key_config
-from vecmill.words.device_config import OnDevice, not_on_gpu
+from vecmill.words.device_config import OnDevice, SubwordCbowSection, SubwordSkipgramSection, not_on_gpu
 
 log = logging.getLogger("vecmill")
 
@@ -27,7 +27,14 @@ def device_of(config: Any) -> Literal["cpu", "cuda"]:
     if not isinstance(config, OnDevice) or config.device == "cpu":
         return "cpu"
     setting = not_on_gpu(config)
-    reason = f"a GPU cannot train with train.{setting}" if setting else no_gpu()
+    if setting:
+        reason = f"a GPU cannot train with train.{setting}"
+    elif config.device == "auto" and isinstance(config, SubwordSkipgramSection | SubwordCbowSection):
+        reason = (
+            "subwords learn better on the processor (docs/scale.md); train.device = cuda asks for the GPU all the same"
+        )
+    else:
+        reason = no_gpu()
     if reason:
         _say(f"train.device = {config.device}: {reason}; the processor trains, with the key of train.device = cpu")
         return "cpu"

@@ -55,8 +55,8 @@ class OnDevice(Config):
     device: Literal["cpu", "cuda", "auto"] = Field(
         "cpu",
         description="cpu: the processor; cuda: an NVIDIA GPU through torch, and the processor where there is none; "
-        "auto: the same, and the processor too where a setting asks for what the GPU cannot do. A GPU gives other "
-        "vectors, under another key (cpu: the same key on every machine)",
+        "auto: the same, and the processor too where a setting asks for what the GPU cannot do, and for subwords, "
+        "which it trains less well. A GPU gives other vectors, under another key (cpu: the same key on every machine)",
         json_schema_extra=NOT_IN_KEY,
     )
     gpu: GpuConfig = Field(
