@@ -69,6 +69,7 @@ def _asked(
     monkeypatch.setattr(ray_pieces, "import_ray", lambda: cluster)
     monkeypatch.setattr(ray_pieces, "_manifest", lambda answer: answer)
     order = {"retries": 2, "stage": "vocabulary", "cwd": "/", "names": {}, "resources": {"memory": of_stage}}
+    order["config"] = {"store": {"uri": "s3://bucket/store"}}
     job = PieceJob("vocabulary.count", "k", {}, {}, {}, len, None, {}, memory_bytes=memory_bytes)  # type: ignore[arg-type]
     assert list(ray_pieces.spread(order, lambda job: job, [job] * 3)) == [{}] * 3  # type: ignore[arg-type, return-value]
     assert all((each["num_cpus"], each["max_retries"]) == (1, 2) for each in cluster.asked)
