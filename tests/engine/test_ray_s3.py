@@ -17,7 +17,7 @@ from vecmill.store.artifact_store import ArtifactStore
 pytest.importorskip("torch", reason="torch carries rows between workers")
 pytestmark = [pytest.mark.timeout(600), pytest.mark.server]
 
-LONGER = {**TRAIN, "epochs": 40}  # a checkpoint is seen later where it has to reach the store first
+LONGER = {**TRAIN, "epochs": 80}  # a checkpoint is seen later where it has to reach the store first
 
 
 def test_another_node_goes_on_from_the_checkpoint(
@@ -39,7 +39,8 @@ def test_another_node_goes_on_from_the_checkpoint(
         thread = threading.Thread(target=lambda: found.update(run_until("train", engine, config)))
         thread.start()
         try:
-            wait_until(record, 300, "a checkpoint in the store")
+            wait_until(lambda: record() or not thread.is_alive(), 300, "a checkpoint in the store")
+            assert thread.is_alive(), "the training was over before a checkpoint was seen in the store"
             (place,) = [node for label, node in engine._replay._begun.items() if label.startswith("train-")]
             disks.cluster.kill(disks.cluster.named(place))
             disks.add()
