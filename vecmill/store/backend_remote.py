@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -280,8 +281,17 @@ class RemoteBackend:
 
     def _remove_quietly(self, path: str) -> None:
         """Remove a file or folder; that another writer was faster is no error."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             self._fs.rm(self._at(path), recursive=True)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            # S3 removes a thousand objects in one request, which some servers that speak its language do not know
+            if error.errno != errno.ENOSYS:
+                raise
+            for name in self._fs.find(self._at(path)):
+                with contextlib.suppress(FileNotFoundError):
+                    self._fs.rm_file(name)
 
     def _create(self, path: str, content: bytes) -> bool:
         """Write a file only if there is none; False if another writer was first."""
