@@ -1,6 +1,6 @@
 """How fast a GPU trains words, and what its settings give beside the processor's trainer.
 
-    python benchmarks/gpu.py --quick | --full [--kinds skipgram cbow] [--seeds 3] [--part P] [--epochs N] [--write]
+    python benchmarks/gpu.py --quick | --full [--kinds skipgram cbow …] [--seeds 3] [--part P] [--epochs N] [--write]
                              [--set block_words=8192] [--report]
 
 Speed: kept words a second of whole epochs on the GPU, after one epoch to warm up; "not measured here" where there is
@@ -35,6 +35,8 @@ SIMILARITY = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "men": "ME
 SIZES = {"quick": {"part": 0.05, "epochs": 1, "seeds": 1}, "full": {"part": 1.0, "epochs": 5, "seeds": 3}}
 HELD_OUT = 0.005
 _TRAINERS = ("vecmill.words.trainer:train_vectors", "vecmill.words.subword_trainer:train_subword_vectors")
+_SUBWORDS = ("subword_skipgram", "subword_cbow")
+KINDS = ("skipgram", "cbow", *_SUBWORDS)
 NOT_MEASURED = "not measured here"
 
 
@@ -60,7 +62,7 @@ def train(corpus: Corpus, config: Any, seed: int, device: Any) -> dict[str, Any]
     arrays = corpus.token_ids, corpus.sentence_offsets, corpus.counts
     began = time.process_time()
     training: Any
-    if config.kind == "subword_skipgram":
+    if config.kind in _SUBWORDS:
         way = OtherWay(lambda run: Blocks(run, config.gpu, device), np.empty(0, np.uint8)) if device else None
         training = train_subword_vectors(*arrays[:2], corpus.words, corpus.counts, config, seed=seed, way=way)
     elif device is None:
@@ -71,7 +73,7 @@ def train(corpus: Corpus, config: Any, seed: int, device: Any) -> dict[str, Any]
         training = train_run(run, lambda: Blocks(run, config.gpu, device), nowhere, measure_heldout)
     vectors = (
         training.vectors.word_vectors()
-        if config.kind == "subword_skipgram"
+        if config.kind in _SUBWORDS
         else WordVectors(corpus.words, np.ascontiguousarray(training.center_vectors))
     )
     scores = {name: word_similarity(vectors, load_benchmark(name), n_resamples=10).spearman for name in SIMILARITY}
@@ -143,20 +145,19 @@ def place_of(options: argparse.Namespace, kind: str, side: str, seed: int, gpu: 
     return place | ({"gpu": gpu} if side == "blocks" else {})
 
 
-def render(result: dict[str, Any], options: argparse.Namespace) -> str:
-    """The figures as Markdown."""
-    speed = result["kept_words_per_second"]
+def render(quality: dict[str, Any], options: argparse.Namespace, gpu: dict[str, Any]) -> str:
+    """The correlations as Markdown."""
     share = "" if options.part == 1 else f"every {1 / options.part:.0f}th of the "
     lines = [
         f"{share}reviews, {options.epochs} epochs, 100 dimensions, mean ± standard deviation over seeds".capitalize()
         + "; held-out loss in nats a pair. Settings of the blocks: "
-        + ", ".join(f"{name} {value}" for name, value in result["settings"].items())
+        + ", ".join(f"{name} {value}" for name, value in gpu.items())
         + ".",
         "",
         "| trainer | seeds | WordSim-353 | SimLex-999 | MEN | Rare Words | mean of four | held-out loss |",
         "| --- |" + " ---: |" * (len(SIMILARITY) + 3),
     ]
-    for kind, sides in result["quality"].items():
+    for kind, sides in quality.items():
         for side in ("processor", "blocks"):
             if row := sides.get(side):
                 shown = " | ".join(
@@ -164,9 +165,23 @@ def render(result: dict[str, Any], options: argparse.Namespace) -> str:
                     for name in (*SIMILARITY, "mean", "heldout_loss")
                 )
                 lines.append(f"| {kind}, {side} | {row['seeds']} | {shown} |")
-    lines += ["", "| GPU | kept words a second |", "| --- | ---: |"]
-    lines.append(f"| {result['gpu']} | {speed if isinstance(speed, str) else format(speed, ',.0f')} |")
     return "\n".join(lines)
+
+
+def render_kept(runs: list[dict[str, Any]], options: argparse.Namespace, gpu: dict[str, Any]) -> str:
+    """A table for each share of the reviews of which both sides of a kind are kept, the largest first."""
+    shown = []
+    for part in sorted({each["part"] for each in runs}, reverse=True):
+        of_part = argparse.Namespace(**vars(options) | {"part": part, "kinds": KINDS, "seeds": SIZES["full"]["seeds"]})
+        quality = {kind: sides for kind, sides in measure(runs, of_part, gpu).items() if "difference" in sides}
+        if quality:
+            shown.append(render(quality, of_part, gpu))
+    return "\n\n".join(shown)
+
+
+def render_speed(gpu: str, speed: float | str) -> str:
+    shown = speed if isinstance(speed, str) else format(speed, ",.0f")
+    return f"| GPU | kept words a second |\n| --- | ---: |\n| {gpu} | {shown} |"
 
 
 def main() -> None:
@@ -179,9 +194,7 @@ def main() -> None:
     parser.add_argument("--part", type=float, help="share of the reviews, 0-1")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int)
-    parser.add_argument(
-        "--kinds", nargs="+", choices=["skipgram", "cbow", "subword_skipgram"], default=["skipgram", "cbow"]
-    )
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["skipgram", "cbow"])
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of train.gpu")
     parser.add_argument("--report", action="store_true", help="train nothing")
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.name}")
@@ -232,12 +245,12 @@ def main() -> None:
     }
     if options.report and "measured" in written:
         result |= {name: written["measured"][name] for name in ("gpu", "kept_words_per_second")}
-    table = render(result, options)
+    speed_table = render_speed(result["gpu"], result["kept_words_per_second"])
     if options.write:
         written["measured"] = {name: result[name] for name in ("gpu", "kept_words_per_second")}
-        written["table"] = table
+        written["table"] = f"{render_kept(runs, options, gpu)}\n\n{speed_table}"
         _write(written)
-    print(table)
+    print(render(result["quality"], options, gpu), speed_table, sep="\n\n")
     print("RESULT", json.dumps(result))
 
 

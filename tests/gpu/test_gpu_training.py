@@ -125,6 +125,22 @@ def test_rows_that_all_words_share_do_not_overshoot(tmp_path, monkeypatch, kind)
     assert losses[0] < losses[1] + 0.05, losses
 
 
+@pytest.mark.parametrize(("kind", "factor"), [("skipgram", 1.0), ("subword_skipgram", 1.5)])
+def test_steps_are_those_of_the_rate_and_with_subwords_of_one_and_a_half_times_as_much(
+    tmp_path, monkeypatch, kind, factor
+):
+    config = SECTIONS[kind].model_copy(update={"epochs": 1})
+    sentences = planted_synonyms(n_topics=5, n_sentences=500)
+    as_it_is = stage_io(tmp_path / "as-it-is", sentences, seed=1)
+    train_here(config, as_it_is)
+    monkeypatch.setattr(epochs, "SUBWORD_RATE", 1.0)
+    rates = {name: factor * getattr(config, name) for name in ("learning_rate", "min_learning_rate")}
+    told = stage_io(tmp_path / "told", sentences, seed=1)
+    train_here(config.model_copy(update=rates), told)
+    found, expected = (WordVectors.load(io.output / "vectors").vectors for io in (as_it_is, told))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
 class Interrupted(Exception):
     pass
 

@@ -56,6 +56,9 @@ MIN_BLOCK_WORDS = 32
 # overshoot, a hundredfold in the first blocks of a training.
 TRAY_BLOCKS = 16
 TRAY_NUMBERS = 1 << 25
+# With subwords a block's steps are this many times the configured learning rate: what is held back of rows that many
+# words share, and the averaging of a block, make the same rate a colder one than word after word. See docs/scale.md.
+SUBWORD_RATE = 1.5
 
 # Third number of the spawn key of an epoch's negatives; the first two are those of its other streams.
 _NEGATIVES = 1
@@ -133,6 +136,7 @@ class Blocks:
             n_rows=None if self._subwords is None else self._subwords.offsets.diff(),
             dtype=self._rows.matrix.dtype,
         )
+        self._rate = 1.0 if self._subwords is None else SUBWORD_RATE
         self._algorithms: Any = None
 
     def __enter__(self) -> Self:
@@ -201,7 +205,7 @@ class Blocks:
                 # by the middle of the block, as if what is kept were spread evenly over the stretch
                 rate = self._learning_rate(epoch, first + (last - first) * min(middle / n_groups, 1.0))
                 more = {"words": words[number]} if words else {}
-                self._step(block, self._rows, rate, look=look, **more)
+                self._step(block, self._rows, self._rate * rate, look=look, **more)
                 middle, look = middle + self.groups, self._subwords is not None
             loss += loss_of(blocks, self.gpu.shared_negatives)
         total = float(loss)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vecmill.errors import ConfigError
 from vecmill.gpu.epochs import block_shape, stretch_tokens, tray_blocks
+from vecmill.gpu.rows import N_DIRECTIONS
 from vecmill.words.device_config import GpuConfig
 from vecmill.words.run import TrainingRun
 from vecmill.words.subword_run import SubwordRun
@@ -32,7 +33,10 @@ def training_bytes(run: TrainingRun, gpu: GpuConfig) -> tuple[int, int]:
     stretch = 16 * 8 * stretch_tokens(n_tokens) * (1 + gpu.shared_negatives // group)
     around = group + 2 * run.config.window
     width = around + gpu.shared_negatives
-    rows = 4 * (group + width) * row_bytes  # vectors, their short copies, their changes, and these held back
+    # how far a row is held back: along each direction of inputs and of outputs and all others, b and what follows of it
+    share_bytes = 2 * 4 * (2 * N_DIRECTIONS + 1)
+    # vectors, their short copies, their changes, and these held back
+    rows = (group + width) * (4 * row_bytes + share_bytes)
     scores = 8 * group * width * 4
     # of all blocks that are laid out at a time: masks, weights, scores and their losses, and which word around is which
     # negative
@@ -40,7 +44,7 @@ def training_bytes(run: TrainingRun, gpu: GpuConfig) -> tuple[int, int]:
     scores += laid_out * tray_blocks(gpu, groups, group, run.config.window)
     if isinstance(run, SubwordRun):
         entries = run.subwords.rows.size / max(run.subwords.offsets.size - 1, 1)
-        rows += int(3 * around * entries * row_bytes)
+        rows += int(around * entries * (3 * row_bytes + share_bytes))
         # rows and owners of the words of all blocks, at most those of all their places, while they are laid out
         stretch += int(stretch_tokens(n_tokens) / group * around * (6 * 8 + 4 * 8 * entries))
     return model, lists + stretch + groups * (rows + scores)
