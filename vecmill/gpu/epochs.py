@@ -56,8 +56,8 @@ MIN_BLOCK_WORDS = 32
 # overshoot, a hundredfold in the first blocks of a training.
 TRAY_BLOCKS = 16
 TRAY_NUMBERS = 1 << 25
-# With subwords a block's steps are this many times the configured learning rate: what is held back of rows that many
-# words share, and the averaging of a block, make the same rate a colder one than word after word. See docs/scale.md.
+# With subwords a block's steps are this many times the configured learning rate: with the rate as it is blocks judged
+# similarity less well than the processor, though they fit held-out text better. Measured, see docs/scale.md.
 SUBWORD_RATE = 1.5
 
 # Third number of the spawn key of an epoch's negatives; the first two are those of its other streams.
